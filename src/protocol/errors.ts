@@ -1,0 +1,63 @@
+/**
+ * Every error that corral answers with. `rpc` is the JSON-RPC code on the wire, `exit` the exit code of the CLI
+ * (design: 0, 1 partial, 2 usage, 3 not running, 75 queue full, 125 our own failure).
+ */
+export const errorTable = {
+  PARSE_ERROR: { rpc: -32700, exit: 125, about: 'The frame is not valid JSON, or not an object with a type and data.' },
+  INVALID_REQUEST: { rpc: -32600, exit: 125, about: 'The frame holds no JSON-RPC 2.0 request.' },
+  METHOD_NOT_FOUND: { rpc: -32601, exit: 125, about: 'This daemon has no such method.' },
+  INVALID_PARAMS: { rpc: -32602, exit: 2, about: 'A parameter is missing, unknown, or out of range.' },
+  INTERNAL: {
+    rpc: -32603,
+    exit: 125,
+    about: 'The daemon failed in a way it did not foresee; its log has the details.',
+  },
+  FRAME_TOO_LARGE: { rpc: -32000, exit: 125, about: 'A frame is larger than the limit; the connection is closed.' },
+  HELLO_REQUIRED: { rpc: -32001, exit: 125, about: 'The first request of a connection must be hello.' },
+  PROTOCOL_MISMATCH: { rpc: -32002, exit: 125, about: 'Client and daemon share no protocol version.' },
+  NOT_PERMITTED: { rpc: -32003, exit: 125, about: 'The peer is neither the owner of the daemon nor root.' },
+  TOO_MANY_CONNECTIONS: { rpc: -32004, exit: 125, about: 'The daemon serves as many clients as it allows.' },
+  JOB_NOT_FOUND: { rpc: -32010, exit: 1, about: 'No job has this id: it never existed, or its record is gone.' },
+  JOB_RUNNING: { rpc: -32011, exit: 1, about: 'The job has not ended, so its record cannot be removed.' },
+  JOB_NOT_RUNNING: { rpc: -32012, exit: 1, about: 'The job has no live process, so it cannot be signalled.' },
+  GROUP_NOT_FOUND: { rpc: -32013, exit: 1, about: 'No group has this name.' },
+  QUEUE_FULL: { rpc: -32014, exit: 75, about: 'The group holds as many queued jobs as it allows.' },
+  IDEMPOTENCY_MISMATCH: { rpc: -32015, exit: 2, about: 'The idempotency key belongs to a job with another command.' },
+  WAIT_TIMEOUT: { rpc: -32016, exit: 124, about: 'The job had not ended when the time of the wait was over.' },
+  SHUTTING_DOWN: { rpc: -32017, exit: 3, about: 'The daemon is stopping and admits nothing new.' },
+  STORE_FAILED: { rpc: -32018, exit: 125, about: 'The store could not be written; nothing was changed.' },
+  OUTPUT_UNREADABLE: { rpc: -32019, exit: 125, about: 'The output file of the job could not be read.' },
+  DAEMON_UNREACHABLE: { rpc: -32050, exit: 3, about: 'No daemon answers on the socket (reported by the client).' },
+  DAEMON_START_FAILED: { rpc: -32051, exit: 3, about: 'The daemon could not be started (reported by the client).' },
+  DAEMON_RUNNING: { rpc: -32055, exit: 1, about: 'Another daemon already serves this state directory.' },
+  CONNECTION_LOST: { rpc: -32052, exit: 125, about: 'The daemon went away during a call that cannot be repeated.' },
+  CALL_TIMEOUT: { rpc: -32053, exit: 125, about: 'The daemon gave no answer in time (reported by the client).' },
+  CLIENT_CLOSED: { rpc: -32054, exit: 125, about: 'The client was closed while the call was under way.' },
+} as const satisfies Record<string, { rpc: number; exit: number; about: string }>;
+
+export type ErrorCode = keyof typeof errorTable;
+
+/** An error with a code from `errorTable` and a message that says what to do next. */
+export class CorralError extends Error {
+  readonly code: ErrorCode;
+
+  constructor(code: ErrorCode, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.name = 'CorralError';
+    this.code = code;
+  }
+}
+
+export function isErrorCode(value: unknown): value is ErrorCode {
+  return typeof value === 'string' && Object.hasOwn(errorTable, value);
+}
+
+/** Whether `error` is a failed system call with one of these codes (`ENOENT`, `ESRCH`, …). */
+export function isErrno(error: unknown, ...codes: readonly string[]): error is NodeJS.ErrnoException {
+  return error instanceof Error && 'code' in error && typeof error.code === 'string' && codes.includes(error.code);
+}
+
+/** For the `default` of a switch over a union: a new member becomes a type error. */
+export function unreachable(value: never): never {
+  throw new Error(`unreachable: ${JSON.stringify(value)}`);
+}

@@ -1,0 +1,176 @@
+import { z } from 'zod';
+import { bulkReportSchema, groupViewSchema, jobIdSchema, jobSpecSchema, jobStatuses, jobViewSchema } from './jobs.ts';
+
+/** Most jobs that one call may name: the report on each must fit a frame. */
+export const maxJobIds = 5_000;
+const jobIds = z.array(jobIdSchema).min(1).max(maxJobIds);
+const none = z.strictObject({});
+
+/** Longest that the daemon holds one `wait` or `logs` call open; clients ask again. Each call so has a deadline of its own. */
+export const maxHoldMs = 60_000;
+const holdMs = z.number().int().min(0).max(maxHoldMs);
+
+/** Largest piece of output in one answer, in bytes before base64. It must fit a frame. */
+export const maxLogChunkBytes = 256 * 1024;
+
+/** Most jobs in one page of `list`, and the default. */
+export const maxPageSize = 200;
+
+/** Signals that a client may send to a job. signal(7) */
+export const signalNames = [
+  'SIGHUP',
+  'SIGINT',
+  'SIGQUIT',
+  'SIGABRT',
+  'SIGKILL',
+  'SIGUSR1',
+  'SIGUSR2',
+  'SIGALRM',
+  'SIGTERM',
+  'SIGCONT',
+  'SIGSTOP',
+  'SIGTSTP',
+  'SIGTTIN',
+  'SIGTTOU',
+  'SIGWINCH',
+] as const;
+export type SignalName = (typeof signalNames)[number];
+
+const submitted = z.object({
+  id: jobIdSchema,
+  /** False where the idempotency key was known and this is the job that it made before. */
+  created: z.boolean(),
+});
+
+/** Every method of the protocol: what goes in, what comes back. */
+export const methods = {
+  /** First request of each connection. */
+  hello: {
+    params: z.strictObject({
+      protocols: z.array(z.number().int()).min(1).max(32),
+      client: z.string().max(200).optional(),
+    }),
+    result: z.object({ protocol: z.number(), version: z.string(), pid: z.number() }),
+  },
+  submit: {
+    params: z.strictObject({ job: jobSpecSchema }),
+    result: submitted,
+  },
+  /** All of them in one durable commit, or none. A job takes from `defaults` what it does not name itself. */
+  submitBatch: {
+    params: z.strictObject({
+      defaults: jobSpecSchema.partial().optional(),
+      jobs: z.array(jobSpecSchema.partial()).min(1).max(10_000),
+    }),
+    result: z.object({ jobs: z.array(submitted) }),
+  },
+  get: {
+    params: z.strictObject({ jobId: jobIdSchema }),
+    result: z.object({ job: jobViewSchema }),
+  },
+  /** One page, by id. `cursor` is the last id of the page before. */
+  list: {
+    params: z.strictObject({
+      statuses: z.array(z.enum(jobStatuses)).min(1).optional(),
+      group: z.string().optional(),
+      order: z.enum(['oldest', 'newest']).optional(),
+      cursor: jobIdSchema.optional(),
+      limit: z.number().int().min(1).max(maxPageSize).optional(),
+    }),
+    result: z.object({ jobs: z.array(jobViewSchema), nextCursor: jobIdSchema.nullable() }),
+  },
+  /** Answers when all (or any) of the jobs have ended, or after `holdMs` with `ended: false`. */
+  wait: {
+    params: z.strictObject({ jobIds, mode: z.enum(['all', 'any']).optional(), holdMs: holdMs.optional() }),
+    result: z.object({ ended: z.boolean(), finished: z.array(jobIdSchema) }),
+  },
+  /**
+   * One piece of a job's output from byte `offset` on (negative: counted from the end), as base64. With `holdMs` the answer
+   * waits for new output or the end of the attempt. `ended` with an empty piece: there will be no more.
+   */
+  logs: {
+    params: z.strictObject({
+      jobId: jobIdSchema,
+      attempt: z.number().int().positive().optional(),
+      stream: z.enum(['stdout', 'stderr']).optional(),
+      offset: z.number().int().safe().optional(),
+      maxBytes: z.number().int().min(1).max(maxLogChunkBytes).optional(),
+      holdMs: holdMs.optional(),
+    }),
+    result: z.object({
+      data: z.base64(),
+      offset: z.number(),
+      nextOffset: z.number(),
+      attempt: z.number(),
+      ended: z.boolean(),
+    }),
+  },
+  /** `graceful`: SIGTERM, the job's grace, SIGKILL. `kill`: SIGKILL at once. Queued jobs end without having run. */
+  cancel: {
+    params: z.strictObject({ jobIds, mode: z.enum(['graceful', 'kill']).optional() }),
+    result: bulkReportSchema,
+  },
+  signal: {
+    params: z.strictObject({ jobIds, signal: z.enum(signalNames) }),
+    result: bulkReportSchema,
+  },
+  /** Deletes the record, the events and the output of jobs that have ended. */
+  remove: {
+    params: z.strictObject({ jobIds }),
+    result: bulkReportSchema,
+  },
+  'group.list': {
+    params: none,
+    result: z.object({ groups: z.array(groupViewSchema) }),
+  },
+  'group.set': {
+    params: z.strictObject({
+      name: z.string(),
+      parallel: z.number().int().min(0).max(100_000).optional(),
+      maxQueued: z.number().int().min(0).max(1_000_000).optional(),
+    }),
+    result: z.object({ group: groupViewSchema }),
+  },
+  'daemon.status': {
+    params: none,
+    result: z.object({
+      version: z.string(),
+      pid: z.number(),
+      guardianPid: z.number().nullable(),
+      socket: z.string(),
+      stateDir: z.string(),
+      startedAt: z.string(),
+      launcher: z.string(),
+      containment: z.object({
+        tier: z.string(),
+        guarantee: z.string(),
+        holes: z.array(z.string()),
+        reason: z.string(),
+      }),
+      jobs: z.record(z.enum(jobStatuses), z.number()),
+      config: z.object({ path: z.string().nullable(), loadedAt: z.string(), error: z.string().nullable() }),
+    }),
+  },
+  /** Ends all jobs gracefully, writes everything down and exits. Answers at once; the end of the connection is the end of the daemon. */
+  'daemon.stop': {
+    params: none,
+    result: z.object({ pid: z.number() }),
+  },
+} as const;
+
+export type MethodName = keyof typeof methods;
+export type MethodParams<M extends MethodName> = z.input<(typeof methods)[M]['params']>;
+export type ParsedParams<M extends MethodName> = z.output<(typeof methods)[M]['params']>;
+export type MethodResult<M extends MethodName> = z.output<(typeof methods)[M]['result']>;
+
+export function isMethodName(name: string): name is MethodName {
+  return Object.hasOwn(methods, name);
+}
+
+/** Says what is wrong with a parameter, in words: `params.job.cwd: cwd must be an absolute path`. */
+export function describeIssues(error: z.ZodError): string {
+  return error.issues
+    .slice(0, 3)
+    .map((issue) => `${['params', ...issue.path.map(String)].join('.')}: ${issue.message}`)
+    .join('; ');
+}

@@ -1,0 +1,36 @@
+const unitMs = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const;
+
+const durationPattern = /^(\d+(?:\.\d+)?)(ms|s|m|h|d)$/;
+
+/**
+ * Reads `500ms`, `20s`, `30m`, `24h`, `60d`. `0` and `off` mean "none" and give `null`.
+ *
+ * @returns whole milliseconds (at most `Number.MAX_SAFE_INTEGER`), or `null` for none
+ * @throws RangeError with a sentence that shows the accepted forms
+ */
+export function parseDuration(text: string): number | null {
+  if (text === '0' || text === 'off') return null;
+  const match = durationPattern.exec(text);
+  const ms = match ? Math.round(Number(match[1]) * unitMs[match[2] as keyof typeof unitMs]) : Number.NaN;
+  if (!Number.isSafeInteger(ms)) {
+    throw new RangeError(`"${text}" is not a duration. Write it like 500ms, 20s, 30m, 24h or 60d (off for none).`);
+  }
+  return ms === 0 ? null : ms;
+}
+
+/** Writes milliseconds the way people say them: `350ms`, `4.2s`, `12m 5s`, `3h 2m`, `2d 4h`. */
+export function formatDuration(ms: number): string {
+  if (ms < 1_000) return `${Math.round(ms)}ms`;
+  if (ms < 10_000) return `${(Math.floor(ms / 100) / 10).toFixed(1)}s`;
+  const pairs = [
+    ['d', unitMs.d, 'h', unitMs.h],
+    ['h', unitMs.h, 'm', unitMs.m],
+    ['m', unitMs.m, 's', unitMs.s],
+  ] as const;
+  for (const [big, bigMs, small, smallMs] of pairs) {
+    if (ms < bigMs) continue;
+    const rest = Math.floor((ms % bigMs) / smallMs);
+    return rest > 0 ? `${Math.floor(ms / bigMs)}${big} ${rest}${small}` : `${Math.floor(ms / bigMs)}${big}`;
+  }
+  return `${Math.floor(ms / 1_000)}s`;
+}

@@ -1,0 +1,72 @@
+import type { ErrorCode, SignalName } from '../../protocol/index.ts';
+import type { Job, JobDefinition, LeaderExit, ProcessIdentity, StopMode, Usage } from './model.ts';
+
+/** Ties an answer to the call that asked for it. */
+export type RequestId = number;
+
+/** Everything that can happen. Requests carry what the shell looked up in the store about jobs that have ended. */
+export type Event =
+  | {
+      readonly type: 'submit';
+      readonly request: RequestId;
+      readonly definitions: readonly JobDefinition[];
+      /** Jobs that already have one of the idempotency keys. */
+      readonly known: ReadonlyMap<string, Job>;
+    }
+  | {
+      readonly type: 'cancel';
+      readonly request: RequestId;
+      readonly jobIds: readonly number[];
+      readonly ended: EndedJobs;
+      readonly mode: StopMode;
+    }
+  | {
+      readonly type: 'signal';
+      readonly request: RequestId;
+      readonly jobIds: readonly number[];
+      readonly ended: EndedJobs;
+      readonly signal: SignalName;
+    }
+  | {
+      readonly type: 'remove';
+      readonly request: RequestId;
+      readonly jobIds: readonly number[];
+      readonly ended: EndedJobs;
+    }
+  | {
+      readonly type: 'setGroup';
+      readonly request: RequestId;
+      readonly name: string;
+      readonly parallel: number | null;
+      readonly maxQueued: number | null;
+    }
+  | { readonly type: 'launched'; readonly jobId: number; readonly leader: ProcessIdentity }
+  | { readonly type: 'launchFailed'; readonly jobId: number; readonly message: string; readonly exit: LeaderExit }
+  | {
+      readonly type: 'leaderExited';
+      readonly jobId: number;
+      readonly exit: LeaderExit;
+      /** Processes of the attempt that are still alive. */
+      readonly remaining: number;
+      readonly usage: Usage;
+    }
+  /** The leader is gone and so is every other process of the attempt. */
+  | { readonly type: 'emptied'; readonly jobId: number; readonly usage: Usage }
+  | { readonly type: 'tick' }
+  /** End all jobs gracefully, then close. Said twice: kill them. */
+  | { readonly type: 'shutdown' };
+
+export type EndedJobs = ReadonlyMap<number, Job>;
+
+/** What the shells do once the changes of the same decision are committed. */
+export type Effect =
+  | { readonly type: 'reply'; readonly request: RequestId; readonly result: unknown }
+  | { readonly type: 'refuse'; readonly request: RequestId; readonly code: ErrorCode; readonly message: string }
+  | { readonly type: 'launch'; readonly job: Job }
+  /** SIGTERM, then SIGCONT, to every process of the attempt: a stopped one could not act on the SIGTERM. */
+  | { readonly type: 'terminate'; readonly jobId: number }
+  /** SIGKILL to every process of the attempt, and to those that they fork meanwhile. */
+  | { readonly type: 'kill'; readonly jobId: number }
+  | { readonly type: 'signal'; readonly jobId: number; readonly signal: SignalName }
+  | { readonly type: 'removeOutput'; readonly jobId: number }
+  | { readonly type: 'finished'; readonly job: Job };

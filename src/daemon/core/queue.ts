@@ -1,0 +1,39 @@
+import { beginAttempt, type Decision } from './decide.ts';
+import type { Effect } from './events.ts';
+import type { Change, GroupState, Job, State } from './model.ts';
+
+/**
+ * Fills the free slots of every group, highest priority first, then oldest. Takes the entries out of the ready heaps;
+ * taking the changes back (`apply`'s undo) puts them in again.
+ */
+export function schedule(state: State, tier: string): Decision {
+  const changes: Change[] = [];
+  const effects: Effect[] = [];
+  if (state.admission === 'open') {
+    for (const group of state.groups.values()) {
+      for (let free = group.group.parallel - group.active; free > 0; free -= 1) {
+        const job = takeReady(state, group);
+        if (job === undefined) break;
+        const starting = beginAttempt(job, tier);
+        changes.push({ kind: 'job', before: job, after: starting });
+        effects.push({ type: 'launch', job: starting });
+      }
+    }
+  }
+  return { changes, effects };
+}
+
+/** Whether a stop of the daemon is complete: nothing runs, and nothing will be started. */
+export function isDrained(state: State): boolean {
+  if (state.admission === 'open') return false;
+  for (const group of state.groups.values()) if (group.active > 0) return false;
+  return true;
+}
+
+function takeReady(state: State, group: GroupState): Job | undefined {
+  for (let entry = group.ready.pop(); entry !== undefined; entry = group.ready.pop()) {
+    const job = state.live.get(entry.jobId);
+    if (job?.phase.status === 'queued') return job;
+  }
+  return undefined;
+}

@@ -1,0 +1,19 @@
+import { endedJob } from './decide.ts';
+import { type Change, currentAttempt, type Instant, type Job, withAttempt } from './model.ts';
+
+/**
+ * What becomes of the jobs that an earlier daemon left behind, once every process of theirs is gone. Queued ones stay
+ * queued. An attempt whose cause was already written down ends for that cause; any other was lost with its supervisor.
+ */
+export function recover(jobs: readonly Job[], now: Instant): Change[] {
+  const changes: Change[] = [];
+  for (const job of jobs) {
+    if (job.phase.status === 'queued') continue;
+    const lost = withAttempt(job, {
+      cause: currentAttempt(job).cause ?? 'supervisor-lost',
+      finishedWallMs: now.wallMs,
+    });
+    changes.push({ kind: 'job', before: job, after: endedJob(lost, now) });
+  }
+  return changes;
+}

@@ -1,0 +1,141 @@
+import fs from 'node:fs';
+import os from 'node:os';
+import { isErrno } from '../../protocol/index.ts';
+import { checked, prctl, wait4, waitid } from './libc.ts';
+
+const PR_SET_CHILD_SUBREAPER = 36;
+const P_ALL = 0;
+const WNOHANG = 1;
+const WEXITED = 4;
+const WNOWAIT = 0x0100_0000;
+const siginfoBytes = 128;
+const siginfoPidOffset = 16;
+const rusageBytes = 144;
+const signalName = new Map(Object.entries(os.constants.signals).map(([name, number]) => [number, name]));
+
+/** How a child ended, and what it and the children that it waited for used. wait4(2), getrusage(2) */
+export interface ChildExit {
+  readonly code: number | null;
+  readonly signal: string | null;
+  readonly cpuMs: number;
+  /** The largest single process among them. */
+  readonly peakRssBytes: number;
+}
+
+/** From now on, orphaned descendants become children of this process instead of init's. prctl(2) */
+export function becomeSubreaper(): void {
+  checked('prctl(PR_SET_CHILD_SUBREAPER)', prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0));
+}
+
+/**
+ * Reaps the children of this process that libuv did not start: the leaders that were spawned through libc, whose exit is
+ * reported, and adopted orphans, which would stay zombies otherwise.
+ */
+export class ChildReaper {
+  readonly #leaders = new Map<number, (exit: ChildExit) => void>();
+  readonly #libuvPids = new Set<number>();
+  readonly #onSigchld = () => this.#reapAll();
+  /** Called after every batch of exits: some process of some job may have been the last. */
+  onExits: () => void = () => {};
+
+  start(): void {
+    process.on('SIGCHLD', this.#onSigchld);
+    this.#reapAll();
+  }
+
+  stop(): void {
+    process.off('SIGCHLD', this.#onSigchld);
+  }
+
+  /** Reports the exit of a child that was spawned through libc. Call it in the same turn as the spawn. */
+  expectLeader(pid: number, onExit: (exit: ChildExit) => void): void {
+    this.#leaders.set(pid, onExit);
+  }
+
+  /** A child that Node started; libuv reaps it, and loses its exit event if anyone else does. */
+  leaveToLibuv(pid: number): void {
+    this.#libuvPids.add(pid);
+  }
+
+  /** Children that nobody started on purpose: orphans of jobs. Pids of zombies included. */
+  adoptedChildren(): number[] {
+    return childrenOf('self').filter((pid) => !this.#leaders.has(pid) && !this.#libuvPids.has(pid));
+  }
+
+  #reapAll(): void {
+    const info = Buffer.alloc(siginfoBytes);
+    for (;;) {
+      info.fill(0);
+      // Look before reaping: a child of libuv's must be left to it. With no child at all the call fails with ECHILD.
+      if (waitid(P_ALL, 0, info, WNOHANG | WEXITED | WNOWAIT) === -1) break;
+      const pid = info.readInt32LE(siginfoPidOffset);
+      if (pid === 0) break;
+      if (this.#libuvPids.has(pid)) {
+        // libuv reaps it in this same turn of the loop; whatever ended behind it is seen in the next.
+        this.#forgetWhenReaped(pid);
+        setImmediate(this.#onSigchld);
+        break;
+      }
+      this.#reap(pid);
+    }
+    this.onExits();
+  }
+
+  #forgetWhenReaped(pid: number): void {
+    setImmediate(() => {
+      if (!fs.existsSync(`/proc/${pid}`)) this.#libuvPids.delete(pid);
+    });
+  }
+
+  #reap(pid: number): void {
+    const status = Buffer.alloc(4);
+    const usage = Buffer.alloc(rusageBytes);
+    if (wait4(pid, status, WNOHANG, usage) !== pid) return;
+    const report = this.#leaders.get(pid);
+    if (report === undefined) return;
+    this.#leaders.delete(pid);
+    report(decodeExit(status.readInt32LE(0), usage));
+  }
+}
+
+/** wait(2): the low seven bits are the signal, the next byte the exit code. getrusage(2): times first, then maxrss in KiB. */
+function decodeExit(status: number, usage: Buffer): ChildExit {
+  const signal = status & 0x7f;
+  const seconds = Number(usage.readBigInt64LE(0) + usage.readBigInt64LE(16));
+  const microseconds = Number(usage.readBigInt64LE(8) + usage.readBigInt64LE(24));
+  return {
+    code: signal === 0 ? (status >> 8) & 0xff : null,
+    signal: signal === 0 ? null : (signalName.get(signal) ?? `SIG${signal}`),
+    cpuMs: seconds * 1_000 + microseconds / 1_000,
+    peakRssBytes: Number(usage.readBigInt64LE(32)) * 1024,
+  };
+}
+
+/** Direct children of a process, over all its threads. Empty if it is gone. proc_pid_task(5) */
+export function childrenOf(pid: number | 'self'): number[] {
+  const children: number[] = [];
+  for (const thread of listOrNothing(`/proc/${pid}/task`)) {
+    for (const child of readOrNothing(`/proc/${pid}/task/${thread}/children`).split(' ')) {
+      if (child !== '') children.push(Number(child));
+    }
+  }
+  return children;
+}
+
+function listOrNothing(path: string): string[] {
+  return ifProcessLives(() => fs.readdirSync(path)) ?? [];
+}
+
+function readOrNothing(path: string): string {
+  return ifProcessLives(() => fs.readFileSync(path, 'utf8')) ?? '';
+}
+
+/** Runs a read under /proc or of a cgroup; gives `undefined` where it has gone, or is not ours to look at. */
+export function ifProcessLives<T>(read: () => T): T | undefined {
+  try {
+    return read();
+  } catch (error) {
+    if (isErrno(error, 'ENOENT', 'ESRCH', 'ENODEV', 'EACCES', 'EPERM', 'EINVAL')) return undefined;
+    throw error;
+  }
+}

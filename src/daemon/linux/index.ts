@@ -1,0 +1,13 @@
+export { becomeSubreaper, type ChildExit, ChildReaper, childrenOf, ifProcessLives } from './children.ts';
+export { isDelegated, type PeerCredentials, peerCredentials, tryLock } from './host.ts';
+export { canMark, decodeMark, encodeMark, type Mark, readMark, withMark } from './mark.ts';
+export {
+  isAlive,
+  listPids,
+  type ProcessStat,
+  readBootId,
+  readStat,
+  type SignalOutcome,
+  signalIf,
+} from './processes.ts';
+export { type SpawnRequest, spawnSession } from './spawn.ts';

@@ -1,0 +1,78 @@
+import fs from 'node:fs';
+import os from 'node:os';
+import { ifProcessLives } from './children.ts';
+import { errnoName, lastErrno, pidfdOpen, pidfdSendSignal, systemError } from './libc.ts';
+
+/** The fields of /proc/PID/stat that tell one process from another and whose it is. proc_pid_stat(5) */
+export interface ProcessStat {
+  readonly pid: number;
+  readonly state: string;
+  readonly ppid: number;
+  readonly pgrp: number;
+  readonly session: number;
+  readonly threads: number;
+  /** Clock ticks after boot at which it started. Together with the pid and the boot, nobody else's. */
+  readonly startTicks: number;
+}
+
+export function readStat(pid: number): ProcessStat | undefined {
+  const text = ifProcessLives(() => fs.readFileSync(`/proc/${pid}/stat`, 'latin1'));
+  if (text === undefined) return undefined;
+  // The name in parentheses may hold spaces and parentheses itself, so fields count from the last one.
+  const fields = text.slice(text.lastIndexOf(')') + 2).split(' ');
+  return {
+    pid,
+    state: fields[0] ?? '',
+    ppid: Number(fields[1]),
+    pgrp: Number(fields[2]),
+    session: Number(fields[3]),
+    threads: Number(fields[17]),
+    startTicks: Number(fields[19]),
+  };
+}
+
+/** A zombie whose other threads still run is alive: only its main thread has exited. */
+export function isAlive(stat: ProcessStat): boolean {
+  return (stat.state !== 'Z' && stat.state !== 'X') || stat.threads > 1;
+}
+
+export function listPids(): number[] {
+  const pids: number[] = [];
+  for (const name of fs.readdirSync('/proc')) {
+    const pid = Number(name);
+    if (Number.isInteger(pid)) pids.push(pid);
+  }
+  return pids;
+}
+
+/** An id of the running boot: pids and start ticks of another boot say nothing about this one. */
+export function readBootId(): string {
+  return fs.readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
+}
+
+export type SignalOutcome = 'sent' | 'gone' | 'notOurs' | 'refused';
+
+/**
+ * Sends a signal to a process only if it proves to be the one that is meant. The pidfd is opened first and the proof read
+ * after, so the process that was looked at is the one that is signalled, however fast pids are reused. pidfd_open(2)
+ */
+export function signalIf(pid: number, signal: NodeJS.Signals, isOurs: (stat: ProcessStat) => boolean): SignalOutcome {
+  const pidfd = pidfdOpen(pid);
+  if (pidfd === -1) {
+    const code = errnoName(lastErrno());
+    if (code === 'ESRCH' || code === 'EINVAL') return 'gone';
+    throw systemError('pidfd_open');
+  }
+  try {
+    const stat = readStat(pid);
+    if (stat === undefined) return 'gone';
+    if (!isOurs(stat)) return 'notOurs';
+    if (pidfdSendSignal(pidfd, os.constants.signals[signal]) === 0) return 'sent';
+    const code = errnoName(lastErrno());
+    if (code === 'ESRCH') return 'gone';
+    if (code === 'EPERM') return 'refused';
+    throw systemError('pidfd_send_signal');
+  } finally {
+    fs.closeSync(pidfd);
+  }
+}

@@ -1,0 +1,51 @@
+import type { ProcessIdentity } from '../core/index.ts';
+
+/** How the processes of attempts are held together. Chosen once, at start. */
+export interface Containment {
+  readonly tier: 'cgroup' | 'scan';
+  /** What this tier promises, and what it cannot; for people. */
+  readonly guarantee: string;
+  readonly holes: readonly string[];
+  /** Why this tier was chosen. */
+  readonly reason: string;
+  /** The cgroup whose `cgroup.kill` ends every attempt at once; `null` in tier scan. */
+  readonly killSwitch: string | null;
+  /** Makes room for one attempt, before its launch. */
+  open(attempt: { jobId: number; number: number }): Hold;
+  /** Ends everything that an earlier daemon of this state directory left behind. Call it before anything is launched. */
+  sweep(lost: readonly ProcessIdentity[]): Promise<SweepReport>;
+  /** Processes may have ended: attempts that drain look again. */
+  onExits(): void;
+  /** Removes what the tier made for itself, after the last attempt is released. */
+  close(): void;
+}
+
+/** One attempt's grip on its processes. */
+export interface Hold {
+  /** Variables that the leader must be started with. */
+  readonly env: Readonly<Record<string, string>>;
+  /** Runs a synchronous spawn so that the child is held from its first instruction. */
+  launchInside<T>(spawn: () => T): T;
+  setLeader(pid: number, startTicks: number): void;
+  /** How many processes are alive. Ask it once the leader has been reaped. */
+  countAlive(): number;
+  signalAll(signal: NodeJS.Signals): void;
+  /** SIGKILL to all of them, and to those that they fork meanwhile. */
+  killAll(): void;
+  /** Calls back once, when no process is alive any more. At once if that is so already. */
+  whenEmpty(callback: () => void): void;
+  /** CPU time of all processes that ever were in it, in ms; `null` where the tier cannot know. */
+  cpuMs(): number | null;
+  /** Gives up what the hold needed. The attempt is over. */
+  release(): void;
+}
+
+export interface SweepReport {
+  /** Processes that were ended. */
+  readonly ended: number;
+  /** Processes that are still there after SIGKILL. */
+  readonly unkillable: number;
+}
+
+/** Name of the variable that each process of a job inherits, unless it wipes its environment. */
+export const markVariable = 'CORRAL_MARK';

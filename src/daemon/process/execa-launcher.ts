@@ -1,0 +1,50 @@
+import { execa } from 'execa';
+import { noUsage } from '../core/index.ts';
+import type { ChildReaper } from '../linux/index.ts';
+import type { Launcher, LaunchSpec, Leader } from './launcher.ts';
+
+/** Starts leaders with Node's own spawn, through execa: works wherever Node does, and costs more as the daemon's heap grows. */
+export class ExecaLauncher implements Launcher {
+  readonly name = 'execa';
+  readonly #reaper: ChildReaper;
+
+  constructor(reaper: ChildReaper) {
+    this.#reaper = reaper;
+  }
+
+  async launch(spec: LaunchSpec, inside: <T>(spawn: () => T) => T): Promise<Leader> {
+    const [argv0 = spec.file, ...args] = spec.argv;
+    const [stdin, stdout, stderr] = spec.stdio.map(anyDescriptor);
+    const child = inside(() =>
+      execa(spec.file, args, {
+        argv0,
+        cwd: spec.cwd,
+        env: spec.env,
+        extendEnv: false,
+        detached: true,
+        stdio: [stdin, stdout, stderr],
+        buffer: false,
+        reject: false,
+        // The daemon's own exit paths end jobs; execa must not do it on the side.
+        cleanup: false,
+        forceKillAfterDelay: false,
+      }),
+    );
+    const { pid } = child;
+    if (pid === undefined) {
+      const cause: unknown = (await child).cause;
+      throw cause instanceof Error ? cause : new Error(`${spec.file} could not be started`);
+    }
+    this.#reaper.leaveToLibuv(pid);
+    const ended = child.then(({ exitCode, signal }) => ({
+      exit: { code: exitCode ?? null, signal: signal ?? null },
+      usage: noUsage,
+    }));
+    return { pid, ended };
+  }
+}
+
+/** execa takes every open descriptor, but its types name only the small ones. */
+function anyDescriptor(fd: number): 3 {
+  return fd as 3;
+}

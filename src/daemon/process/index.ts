@@ -1,0 +1,43 @@
+import { CorralError } from '../../protocol/index.ts';
+import type { ChildReaper } from '../linux/index.ts';
+import { CgroupContainment, findCgroupPlace } from './cgroup.ts';
+import type { Containment } from './containment.ts';
+import { ExecaLauncher } from './execa-launcher.ts';
+import type { Launcher } from './launcher.ts';
+import { Marker } from './marks.ts';
+import { PosixLauncher } from './posix-launcher.ts';
+import { ScanContainment } from './scan.ts';
+
+export type { Containment, Hold, SweepReport } from './containment.ts';
+export { Guardian } from './guardian.ts';
+export type { Launcher } from './launcher.ts';
+export { OutputFiles, type StreamName } from './output.ts';
+export { Runner } from './runner.ts';
+
+export interface ContainmentRequest {
+  /** `auto` takes the best that works here; a tier by name is that tier or an error. */
+  readonly wanted: 'auto' | 'cgroup' | 'scan';
+  /** 32 bits that tell this state directory's daemon from others on the host. */
+  readonly instance: number;
+  readonly uid: number;
+  readonly reaper: ChildReaper;
+}
+
+/** Chooses the containment tier by trying what the host lets us do. */
+export function chooseContainment({ wanted, instance, uid, reaper }: ContainmentRequest): Containment {
+  const marker = new Marker(instance);
+  if (wanted === 'scan') return new ScanContainment('CORRAL_CONTAINMENT asks for it', marker, reaper);
+  const place = findCgroupPlace(instance, uid);
+  if (typeof place !== 'string') return new CgroupContainment(place, marker, uid);
+  if (wanted === 'cgroup') {
+    throw new CorralError(
+      'INVALID_PARAMS',
+      `CORRAL_CONTAINMENT asks for tier cgroup, but ${place}. Use CORRAL_CONTAINMENT=auto to take what works here.`,
+    );
+  }
+  return new ScanContainment(place, marker, reaper);
+}
+
+export function chooseLauncher(wanted: 'posix_spawn' | 'execa', reaper: ChildReaper): Launcher {
+  return wanted === 'execa' ? new ExecaLauncher(reaper) : new PosixLauncher(reaper);
+}

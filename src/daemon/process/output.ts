@@ -1,0 +1,94 @@
+import fs from 'node:fs';
+import { isErrno } from '../../protocol/index.ts';
+import type { Job, OutputFacts } from '../core/index.ts';
+
+export type StreamName = 'stdout' | 'stderr';
+
+/** Jobs per folder, so that no folder grows without bound. */
+const jobsPerFolder = 1_000;
+
+/**
+ * The output files of jobs: one per attempt with both streams in order, or one per stream. Jobs write to them directly
+ * (O_APPEND); the daemon only opens, reads and deletes.
+ */
+export class OutputFiles {
+  readonly #root: string;
+  readonly #made = new Set<string>();
+
+  constructor(stateDir: string) {
+    this.#root = `${stateDir}/output`;
+  }
+
+  /** Opens the files of a new attempt. The caller closes both descriptors; they are the same where the streams are not split. */
+  open(jobId: number, attempt: number, split: boolean): { stdout: number; stderr: number } {
+    const folder = this.#folder(jobId);
+    if (!this.#made.has(folder)) {
+      fs.mkdirSync(folder, { recursive: true, mode: 0o700 });
+      this.#made.add(folder);
+    }
+    const stdout = openToAppend(this.path(jobId, attempt, split, 'stdout'));
+    return { stdout, stderr: split ? openToAppend(this.path(jobId, attempt, split, 'stderr')) : stdout };
+  }
+
+  path(jobId: number, attempt: number, split: boolean, stream: StreamName): string {
+    return `${this.#folder(jobId)}/${jobId}.${attempt}.${split ? (stream === 'stdout' ? 'out' : 'err') : 'log'}`;
+  }
+
+  /** The files of a job's newest attempt, and how large they are together. */
+  facts(job: Job): OutputFacts {
+    const attempt = job.attempts.length;
+    if (attempt === 0) return { files: [], bytes: 0 };
+    const split = job.definition.splitOutput;
+    const streams: readonly StreamName[] = split ? ['stdout', 'stderr'] : ['stdout'];
+    const files = streams.map((stream) => this.path(job.id, attempt, split, stream));
+    return { files, bytes: files.reduce((sum, file) => sum + this.size(file), 0) };
+  }
+
+  /** Bytes in a file; 0 where it does not exist, as before the first attempt. */
+  size(path: string): number {
+    return fs.statSync(path, { throwIfNoEntry: false })?.size ?? 0;
+  }
+
+  /** Reads at most `length` bytes from `offset` on. Nothing where the file does not exist (any more). */
+  read(path: string, offset: number, length: number): Buffer {
+    let fd: number;
+    try {
+      fd = fs.openSync(path, 'r');
+    } catch (error) {
+      if (isErrno(error, 'ENOENT')) return Buffer.alloc(0);
+      throw error;
+    }
+    try {
+      const buffer = Buffer.alloc(Math.min(length, Math.max(0, fs.fstatSync(fd).size - offset)));
+      return buffer.subarray(0, buffer.length === 0 ? 0 : fs.readSync(fd, buffer, 0, buffer.length, offset));
+    } finally {
+      fs.closeSync(fd);
+    }
+  }
+
+  /** Calls back each time the file grows. Returns how to stop, or `null` where there is no file (yet). */
+  watch(path: string, onGrowth: () => void): (() => void) | null {
+    try {
+      const watcher = fs.watch(path, onGrowth);
+      return () => watcher.close();
+    } catch (error) {
+      if (isErrno(error, 'ENOENT')) return null;
+      throw error;
+    }
+  }
+
+  remove(jobId: number): void {
+    const folder = this.#folder(jobId);
+    for (const name of fs.existsSync(folder) ? fs.readdirSync(folder) : []) {
+      if (name.startsWith(`${jobId}.`)) fs.rmSync(`${folder}/${name}`, { force: true });
+    }
+  }
+
+  #folder(jobId: number): string {
+    return `${this.#root}/${Math.floor(jobId / jobsPerFolder)}`;
+  }
+}
+
+function openToAppend(path: string): number {
+  return fs.openSync(path, fs.constants.O_WRONLY | fs.constants.O_CREAT | fs.constants.O_APPEND, 0o600);
+}

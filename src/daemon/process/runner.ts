@@ -1,0 +1,124 @@
+import fs from 'node:fs';
+import { currentAttempt, type Event, type Job, type ProcessIdentity, type Usage } from '../core/index.ts';
+import { readBootId, readStat } from '../linux/index.ts';
+import type { Containment, Hold } from './containment.ts';
+import type { Launcher, LaunchSpec, Leader, LeaderEnd } from './launcher.ts';
+import type { OutputFiles } from './output.ts';
+import { checkFolder, describeSpawnFailure, findProgram, SpawnError } from './program.ts';
+
+export interface RunnerOptions {
+  readonly containment: Containment;
+  readonly launcher: Launcher;
+  readonly output: OutputFiles;
+  /** Told to jobs, so that they can talk back. */
+  readonly socket: string;
+  /** Every outcome goes back to the loop as an event. */
+  readonly emit: (event: Event) => void;
+}
+
+/** Carries out what was decided about attempts: launch, signal, kill; and reports what became of them. */
+export class Runner {
+  readonly #options: RunnerOptions;
+  readonly #bootId = readBootId();
+  readonly #holds = new Map<number, Hold>();
+
+  constructor(options: RunnerOptions) {
+    this.#options = options;
+  }
+
+  async launch(job: Job): Promise<void> {
+    const { emit, containment } = this.#options;
+    let hold: Hold | null = null;
+    try {
+      hold = containment.open({ jobId: job.id, number: currentAttempt(job).number });
+      this.#holds.set(job.id, hold);
+      const { leader, startTicks } = await this.#spawn(job, hold);
+      hold.setLeader(leader.pid, startTicks);
+      const identity: ProcessIdentity = { pid: leader.pid, startTicks, bootId: this.#bootId };
+      emit({ type: 'launched', jobId: job.id, leader: identity });
+      leader.ended.then((end) => this.#leaderEnded(job.id, end));
+    } catch (error) {
+      hold?.release();
+      this.#holds.delete(job.id);
+      const failure =
+        error instanceof SpawnError ? error : describeSpawnFailure(job.definition.command[0] ?? '', error);
+      emit({ type: 'launchFailed', jobId: job.id, message: failure.message, exit: failure.exit });
+    }
+  }
+
+  /** SIGCONT after SIGTERM: a stopped process could not act on it. systemd does the same. */
+  terminate(jobId: number): void {
+    this.#holds.get(jobId)?.signalAll('SIGTERM');
+    this.#holds.get(jobId)?.signalAll('SIGCONT');
+  }
+
+  kill(jobId: number): void {
+    this.#holds.get(jobId)?.killAll();
+  }
+
+  signal(jobId: number, signal: NodeJS.Signals): void {
+    this.#holds.get(jobId)?.signalAll(signal);
+  }
+
+  async #spawn(job: Job, hold: Hold): Promise<{ leader: Leader; startTicks: number }> {
+    const { definition } = job;
+    const attempt = currentAttempt(job).number;
+    checkFolder(definition.cwd);
+    const file = findProgram(definition.command[0] ?? '', definition.env, definition.cwd);
+    const stdin = openInput(definition.stdin);
+    const { stdout, stderr } = this.#options.output.open(job.id, attempt, definition.splitOutput);
+    const spec: LaunchSpec = {
+      file,
+      argv: definition.command,
+      cwd: definition.cwd,
+      env: {
+        ...definition.env,
+        CORRAL_JOB_ID: String(job.id),
+        CORRAL_ATTEMPT: String(attempt),
+        CORRAL_SOCKET: this.#options.socket,
+        ...hold.env,
+      },
+      stdio: [stdin, stdout, stderr],
+    };
+    try {
+      const leader = await this.#options.launcher.launch(spec, (spawn) => hold.launchInside(spawn));
+      // The leader is not reaped before this turn of the loop is over, so its entry in /proc is there and is its own.
+      const startTicks = readStat(leader.pid)?.startTicks ?? 0;
+      return { leader, startTicks };
+    } catch (error) {
+      throw describeSpawnFailure(file, error);
+    } finally {
+      for (const fd of new Set(spec.stdio)) fs.closeSync(fd);
+    }
+  }
+
+  /** Leader exit is not job exit: a setsid child keeps the leaf populated. cgroups(7) */
+  #leaderEnded(jobId: number, end: LeaderEnd): void {
+    const hold = this.#holds.get(jobId);
+    if (hold === undefined) return;
+    const remaining = hold.countAlive();
+    const usage = remaining === 0 ? this.#release(jobId, hold, end.usage) : end.usage;
+    this.#options.emit({ type: 'leaderExited', jobId, exit: end.exit, remaining, usage });
+    if (remaining === 0) return;
+    hold.whenEmpty(() => {
+      this.#options.emit({ type: 'emptied', jobId, usage: this.#release(jobId, hold, end.usage) });
+    });
+  }
+
+  /** The leaf saw the CPU time of every process, orphans included; the leader's own count is second best. */
+  #release(jobId: number, hold: Hold, usage: Usage): Usage {
+    const cpuMs = hold.cpuMs() ?? usage.cpuMs;
+    hold.release();
+    this.#holds.delete(jobId);
+    return { cpuMs: cpuMs === null ? null : Math.round(cpuMs), peakRssBytes: usage.peakRssBytes };
+  }
+}
+
+function openInput(path: string | null): number {
+  try {
+    return fs.openSync(path ?? '/dev/null', 'r');
+  } catch (error) {
+    if (!(error instanceof Error)) throw error;
+    throw new SpawnError(`standard input ${path}: ${error.message}`, 126);
+  }
+}

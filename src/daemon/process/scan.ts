@@ -1,0 +1,175 @@
+import type { ProcessIdentity } from '../core/index.ts';
+import {
+  type ChildReaper,
+  childrenOf,
+  isAlive,
+  type Mark,
+  type ProcessStat,
+  readStat,
+  signalIf,
+} from '../linux/index.ts';
+import { type Containment, type Hold, markVariable, type SweepReport } from './containment.ts';
+import { carriesMark, type Marker, markText } from './marks.ts';
+import { sweepProcesses } from './sweep.ts';
+
+/** Rounds in which new processes may turn up while a tree is being signalled; more come with the next SIGCHLD. */
+const maxRounds = 100;
+
+/**
+ * Tier scan: needs nothing of the host. The daemon is a subreaper, so every process of a job is below it, either under the
+ * job's leader or, orphaned, under the daemon itself. Which orphan belongs to which attempt is told by the mark that it
+ * inherited (linux/mark.ts), its session, its process group or its environment.
+ */
+export class ScanContainment implements Containment {
+  readonly tier = 'scan';
+  readonly guarantee =
+    'Processes of a job are found by descent, session, process group and inherited mark, again until none is left.';
+  readonly holes: readonly string[];
+  readonly reason: string;
+  readonly killSwitch = null;
+  readonly #marker: Marker;
+  readonly #reaper: ChildReaper;
+  readonly #draining = new Set<ScanHold>();
+
+  constructor(reason: string, marker: Marker, reaper: ChildReaper) {
+    this.reason = reason;
+    this.#marker = marker;
+    this.#reaper = reaper;
+    this.holes = [
+      marker.isIndelible
+        ? 'a process that resets its RLIMIT_RTTIME, wipes its environment, leaves its session and outlives its parents is not found until the daemon stops'
+        : 'the hard limit of RLIMIT_RTTIME is low here, so a process that wipes its environment, leaves its session and outlives its parents is not found',
+      'a process that changes its uid (sudo, setuid programs) can be seen but not signalled by a daemon that is not root',
+      'a program that forks faster than /proc can be read is chased, not caught at once',
+      "what a job asks another service to start (systemd-run, at, docker) is that service's",
+    ];
+  }
+
+  open(): Hold {
+    return new ScanHold(this.#marker, this.#reaper, this.#draining);
+  }
+
+  sweep(lost: readonly ProcessIdentity[]): Promise<SweepReport> {
+    return sweepProcesses({ instance: this.#marker.instance, leaders: lost });
+  }
+
+  onExits(): void {
+    for (const hold of this.#draining) hold.lookAgain();
+  }
+
+  close(): void {}
+}
+
+class ScanHold implements Hold {
+  readonly env: Readonly<Record<string, string>>;
+  readonly #mark: Mark;
+  readonly #marker: Marker;
+  readonly #reaper: ChildReaper;
+  readonly #draining: Set<ScanHold>;
+  #leader: { pid: number; startTicks: number } | null = null;
+  #killing = false;
+  #onEmpty: (() => void) | null = null;
+
+  constructor(marker: Marker, reaper: ChildReaper, draining: Set<ScanHold>) {
+    this.#marker = marker;
+    this.#mark = marker.next();
+    this.#reaper = reaper;
+    this.#draining = draining;
+    this.env = { [markVariable]: markText(this.#mark) };
+  }
+
+  launchInside<T>(spawn: () => T): T {
+    return this.#marker.spawnMarked(this.#mark, spawn);
+  }
+
+  setLeader(pid: number, startTicks: number): void {
+    this.#leader = { pid, startTicks };
+  }
+
+  /** The list of children may miss one while others exit, so "none" counts only when it is said twice in a row. */
+  countAlive(): number {
+    return this.#members().length || this.#members().length;
+  }
+
+  signalAll(signal: NodeJS.Signals): void {
+    this.#signalToFixpoint(signal);
+  }
+
+  /** From here on every process that turns up is killed, until the attempt is over. */
+  killAll(): void {
+    this.#killing = true;
+    this.#draining.add(this);
+    this.#signalToFixpoint('SIGKILL');
+  }
+
+  whenEmpty(callback: () => void): void {
+    this.#onEmpty = callback;
+    this.#draining.add(this);
+    this.lookAgain();
+  }
+
+  /** The last process of an attempt to die is always a child of the daemon, so a SIGCHLD comes for it. */
+  lookAgain(): void {
+    if (this.#killing) this.#signalToFixpoint('SIGKILL');
+    if (this.#onEmpty === null || this.countAlive() > 0) return;
+    const callback = this.#onEmpty;
+    this.#onEmpty = null;
+    callback();
+  }
+
+  /** Sampling /proc would miss the children that came and went between two looks; the leader's own usage is reported instead. */
+  cpuMs(): number | null {
+    return null;
+  }
+
+  release(): void {
+    this.#onEmpty = null;
+    this.#draining.delete(this);
+  }
+
+  #signalToFixpoint(signal: NodeJS.Signals): void {
+    const sent = new Set<string>();
+    for (let round = 0; round < maxRounds; round += 1) {
+      const fresh = this.#members().filter((stat) => !sent.has(identity(stat)));
+      if (fresh.length === 0) return;
+      for (const stat of fresh) {
+        sent.add(identity(stat));
+        signalIf(stat.pid, signal, (now) => now.startTicks === stat.startTicks);
+      }
+    }
+  }
+
+  /** Every live process of the attempt: those below its leader, and the orphans that are its own with all below them. */
+  #members(): ProcessStat[] {
+    const members: ProcessStat[] = [];
+    const leader = this.#leader === null ? undefined : readStat(this.#leader.pid);
+    if (leader !== undefined && leader.startTicks === this.#leader?.startTicks) this.#collect(leader, true, members);
+    for (const pid of this.#reaper.adoptedChildren()) {
+      const stat = readStat(pid);
+      if (stat !== undefined) this.#collect(stat, false, members);
+    }
+    return members;
+  }
+
+  #collect(stat: ProcessStat, parentBelongs: boolean, members: ProcessStat[]): void {
+    const belongs = parentBelongs || this.#isOurs(stat);
+    if (belongs && isAlive(stat)) members.push(stat);
+    for (const pid of childrenOf(stat.pid)) {
+      const child = readStat(pid);
+      if (child !== undefined) this.#collect(child, belongs, members);
+    }
+  }
+
+  /**
+   * Asked only of processes below the daemon, so a session or group with the leader's number is the leader's: the number
+   * stays taken as long as anything is in it. setsid(2)
+   */
+  #isOurs(stat: ProcessStat): boolean {
+    const leader = this.#leader?.pid;
+    return stat.session === leader || stat.pgrp === leader || carriesMark(stat.pid, this.#mark);
+  }
+}
+
+function identity(stat: ProcessStat): string {
+  return `${stat.pid}/${stat.startTicks}`;
+}

@@ -1,0 +1,95 @@
+import type { DatabaseSync } from 'node:sqlite';
+import { CorralError } from '../../protocol/index.ts';
+
+/**
+ * Steps from an empty file to the newest schema, oldest first. Forward only: a step that has been released is never changed,
+ * a new one is added. `PRAGMA user_version` counts the steps that a file has taken.
+ */
+const migrations: readonly string[] = [
+  `
+  CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
+
+  CREATE TABLE groups (
+    name TEXT PRIMARY KEY,
+    parallel INTEGER NOT NULL,
+    max_queued INTEGER NOT NULL
+  ) STRICT;
+
+  -- Jobs of one caller share their environment; it is kept once.
+  CREATE TABLE environments (
+    id INTEGER PRIMARY KEY,
+    digest TEXT NOT NULL UNIQUE,
+    variables TEXT NOT NULL
+  ) STRICT;
+
+  -- AUTOINCREMENT: the id of a removed job is not given out again.
+  CREATE TABLE jobs (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    status TEXT NOT NULL,
+    cause TEXT,
+    group_name TEXT NOT NULL REFERENCES groups (name),
+    name TEXT,
+    priority INTEGER NOT NULL,
+    submitted_wall_ms INTEGER NOT NULL,
+    finished_wall_ms INTEGER,
+    idempotency_key TEXT UNIQUE,
+    environment_id INTEGER NOT NULL REFERENCES environments (id),
+    definition TEXT NOT NULL
+  ) STRICT;
+  CREATE INDEX jobs_by_status ON jobs (status, id);
+  CREATE INDEX jobs_by_environment ON jobs (environment_id);
+
+  CREATE TABLE attempts (
+    job_id INTEGER NOT NULL REFERENCES jobs (id) ON DELETE CASCADE,
+    number INTEGER NOT NULL,
+    tier TEXT NOT NULL,
+    pid INTEGER,
+    start_ticks INTEGER,
+    boot_id TEXT,
+    started_wall_ms INTEGER,
+    finished_wall_ms INTEGER,
+    cause TEXT,
+    exit_code INTEGER,
+    exit_signal TEXT,
+    strays INTEGER NOT NULL,
+    cpu_ms REAL,
+    peak_rss_bytes INTEGER,
+    message TEXT,
+    PRIMARY KEY (job_id, number)
+  ) STRICT, WITHOUT ROWID;
+
+  -- Append-only record of transitions.
+  CREATE TABLE events (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    wall_ms INTEGER NOT NULL,
+    job_id INTEGER NOT NULL REFERENCES jobs (id) ON DELETE CASCADE,
+    attempt INTEGER NOT NULL,
+    from_status TEXT,
+    to_status TEXT NOT NULL,
+    cause TEXT
+  ) STRICT;
+  CREATE INDEX events_by_job ON events (job_id);
+
+  CREATE TRIGGER environments_without_jobs AFTER DELETE ON jobs BEGIN
+    DELETE FROM environments WHERE id = OLD.environment_id
+      AND NOT EXISTS (SELECT 1 FROM jobs WHERE environment_id = OLD.environment_id);
+  END;
+  `,
+];
+
+export const schemaVersion = migrations.length;
+
+/** Brings a database up to the newest schema, one transaction a step. Refuses one that is newer than this program. */
+export function migrate(db: DatabaseSync, path: string): void {
+  const found = Number(db.prepare('PRAGMA user_version').get()?.user_version);
+  if (found > schemaVersion) {
+    throw new CorralError(
+      'STORE_FAILED',
+      `The store ${path} has schema ${found}, and this corral knows only up to ${schemaVersion}. Nothing was changed. Run the newer corral that wrote it.`,
+    );
+  }
+  for (const [index, step] of migrations.entries()) {
+    if (index < found) continue;
+    db.exec(`BEGIN IMMEDIATE; ${step}; PRAGMA user_version = ${index + 1}; COMMIT;`);
+  }
+}

@@ -1,0 +1,318 @@
+import { createHash, randomBytes } from 'node:crypto';
+import fs from 'node:fs';
+import { DatabaseSync, type SQLOutputValue, type StatementSync } from 'node:sqlite';
+import {
+  type Cause,
+  CorralError,
+  type JobStatus,
+  jobStatuses,
+  liveStatuses,
+  unreachable,
+} from '../../protocol/index.ts';
+import type { Attempt, Change, Group, Job, JobDefinition, JobPhase } from '../core/index.ts';
+import { migrate } from './schema.ts';
+import type { JobQuery, Snapshot, Store } from './store.ts';
+
+type Row = Record<string, SQLOutputValue>;
+
+/** The part of a definition that is kept as JSON; the rest has columns of its own. */
+type StoredDefinition = Omit<JobDefinition, 'env' | 'group' | 'name' | 'priority' | 'idempotencyKey'>;
+
+/** How long to wait for another process that reads the file, such as a backup. */
+const busyTimeoutMs = 5_000;
+
+const selectJob =
+  'SELECT jobs.*, environments.variables FROM jobs JOIN environments ON environments.id = jobs.environment_id';
+
+/** The store in one SQLite file, in WAL mode with synchronous=FULL: each commit is on the disk when it returns. */
+export class SqliteStore implements Store {
+  readonly #db: DatabaseSync;
+  readonly #insertJob: StatementSync;
+  readonly #updateJob: StatementSync;
+  readonly #deleteJob: StatementSync;
+  readonly #putAttempt: StatementSync;
+  readonly #insertEvent: StatementSync;
+  readonly #putGroup: StatementSync;
+  readonly #findEnvironment: StatementSync;
+  readonly #insertEnvironment: StatementSync;
+  readonly #findJob: StatementSync;
+  readonly #findJobByKey: StatementSync;
+  readonly #findAttempts: StatementSync;
+  /** Jobs of one batch share one environment object: it is digested once. */
+  readonly #digests = new WeakMap<object, { digest: string; variables: string }>();
+
+  /** Opens the file, makes it if there is none, and brings its schema up to date. */
+  constructor(path: string) {
+    // SQLite gives the -wal and -shm files the mode of the database file.
+    if (path !== ':memory:') fs.closeSync(fs.openSync(path, fs.constants.O_CREAT | fs.constants.O_RDWR, 0o600));
+    const db = new DatabaseSync(path, { timeout: busyTimeoutMs });
+    this.#db = db;
+    db.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;');
+    migrate(db, path);
+    db.prepare("INSERT INTO meta (key, value) VALUES ('instance', ?) ON CONFLICT DO NOTHING").run(
+      String(randomBytes(4).readUInt32LE()),
+    );
+    this.#insertJob = db.prepare(
+      `INSERT INTO jobs (id, status, cause, group_name, name, priority, submitted_wall_ms, idempotency_key, environment_id, definition)
+       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+    );
+    this.#updateJob = db.prepare('UPDATE jobs SET status = ?, cause = ?, finished_wall_ms = ? WHERE id = ?');
+    this.#deleteJob = db.prepare('DELETE FROM jobs WHERE id = ?');
+    this.#putAttempt = db.prepare(
+      `INSERT OR REPLACE INTO attempts (job_id, number, tier, pid, start_ticks, boot_id, started_wall_ms, finished_wall_ms, cause,
+         exit_code, exit_signal, strays, cpu_ms, peak_rss_bytes, message) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+    );
+    this.#insertEvent = db.prepare(
+      'INSERT INTO events (wall_ms, job_id, attempt, from_status, to_status, cause) VALUES (?, ?, ?, ?, ?, ?)',
+    );
+    this.#putGroup = db.prepare(
+      `INSERT INTO groups (name, parallel, max_queued) VALUES (?, ?, ?)
+       ON CONFLICT (name) DO UPDATE SET parallel = excluded.parallel, max_queued = excluded.max_queued`,
+    );
+    this.#findEnvironment = db.prepare('SELECT id FROM environments WHERE digest = ?');
+    this.#insertEnvironment = db.prepare('INSERT INTO environments (digest, variables) VALUES (?, ?)');
+    this.#findJob = db.prepare(`${selectJob} WHERE jobs.id = ?`);
+    this.#findJobByKey = db.prepare(`${selectJob} WHERE jobs.idempotency_key = ?`);
+    this.#findAttempts = db.prepare('SELECT * FROM attempts WHERE job_id = ? ORDER BY number');
+  }
+
+  load(): Snapshot {
+    const groups = this.#db.prepare('SELECT name, parallel, max_queued FROM groups').all();
+    const statuses = liveStatuses.map((status) => `'${status}'`).join(', ');
+    const jobs = this.#db.prepare(`${selectJob} WHERE jobs.status IN (${statuses}) ORDER BY jobs.id`).all();
+    const lastId = this.#db.prepare("SELECT seq FROM sqlite_sequence WHERE name = 'jobs'").get();
+    const instance = this.#db.prepare("SELECT value FROM meta WHERE key = 'instance'").get();
+    return {
+      groups: groups.map(
+        (row): Group => ({ name: text(row.name), parallel: number(row.parallel), maxQueued: number(row.max_queued) }),
+      ),
+      jobs: jobs.map((row) => this.#jobFrom(row)),
+      nextJobId: lastId === undefined ? 1 : number(lastId.seq) + 1,
+      instance: Number(text(instance?.value)),
+    };
+  }
+
+  commit(changes: readonly Change[], wallMs: number): void {
+    const persistent = changes.filter((change) => change.kind !== 'admission');
+    if (persistent.length === 0) return;
+    try {
+      this.#db.exec('BEGIN IMMEDIATE');
+      for (const change of persistent) this.#write(change, wallMs);
+      this.#db.exec('COMMIT');
+    } catch (error) {
+      if (this.#db.isTransaction) this.#db.exec('ROLLBACK');
+      const reason = error instanceof Error ? error.message : String(error);
+      throw new CorralError(
+        'STORE_FAILED',
+        `The store could not be written (${reason}). Nothing was changed. Check the disk of the state directory.`,
+        {
+          cause: error,
+        },
+      );
+    }
+  }
+
+  findJob(jobId: number): Job | null {
+    const row = this.#findJob.get(jobId);
+    return row === undefined ? null : this.#jobFrom(row);
+  }
+
+  findJobByKey(idempotencyKey: string): Job | null {
+    const row = this.#findJobByKey.get(idempotencyKey);
+    return row === undefined ? null : this.#jobFrom(row);
+  }
+
+  listJobs({ statuses, group, order, cursor, limit }: JobQuery): Job[] {
+    const newest = order === 'newest';
+    const conditions: string[] = [];
+    const values: (string | number)[] = [];
+    if (statuses !== null) {
+      conditions.push(`jobs.status IN (${statuses.map(() => '?').join(', ')})`);
+      values.push(...statuses);
+    }
+    if (group !== null) {
+      conditions.push('jobs.group_name = ?');
+      values.push(group);
+    }
+    if (cursor !== null) {
+      conditions.push(newest ? 'jobs.id < ?' : 'jobs.id > ?');
+      values.push(cursor);
+    }
+    const where = conditions.length === 0 ? '' : `WHERE ${conditions.join(' AND ')}`;
+    const sql = `${selectJob} ${where} ORDER BY jobs.id ${newest ? 'DESC' : 'ASC'} LIMIT ?`;
+    return this.#db
+      .prepare(sql)
+      .all(...values, limit)
+      .map((row) => this.#jobFrom(row));
+  }
+
+  countJobs(): Record<JobStatus, number> {
+    const rows = this.#db.prepare('SELECT status, count(*) AS n FROM jobs GROUP BY status').all();
+    const none = jobStatuses.map((status) => [status, 0]);
+    return Object.fromEntries([...none, ...rows.map((row) => [text(row.status), number(row.n)])]);
+  }
+
+  close(): void {
+    this.#db.close();
+  }
+
+  #write(change: Exclude<Change, { kind: 'admission' }>, wallMs: number): void {
+    switch (change.kind) {
+      case 'job':
+        return this.#writeJob(change.before, change.after, wallMs);
+      case 'jobRemoved':
+        this.#deleteJob.run(change.jobId);
+        return;
+      case 'group':
+        this.#putGroup.run(change.after.name, change.after.parallel, change.after.maxQueued);
+        return;
+      default:
+        return unreachable(change);
+    }
+  }
+
+  #writeJob(before: Job | null, after: Job, wallMs: number): void {
+    const { phase, definition } = after;
+    const attempt = after.attempts.at(-1);
+    const isFinal = phase.status === 'completed' || phase.status === 'failed' || phase.status === 'cancelled';
+    const cause = isFinal ? phase.cause : null;
+    if (before === null) {
+      const { env, group, name, priority, idempotencyKey, ...rest } = definition;
+      const stored: StoredDefinition = rest;
+      const environmentId = this.#environmentId(env);
+      this.#insertJob.run(
+        after.id,
+        phase.status,
+        cause,
+        group,
+        name,
+        priority,
+        after.submittedWallMs,
+        idempotencyKey,
+        environmentId,
+        JSON.stringify(stored),
+      );
+    } else {
+      this.#updateJob.run(phase.status, cause, isFinal ? phase.finishedWallMs : null, after.id);
+    }
+    if (attempt !== undefined && attempt !== before?.attempts.at(-1)) this.#writeAttempt(after.id, attempt);
+    if (before?.phase.status !== phase.status) {
+      this.#insertEvent.run(
+        wallMs,
+        after.id,
+        attempt?.number ?? 0,
+        before?.phase.status ?? null,
+        phase.status,
+        cause ?? attempt?.cause ?? null,
+      );
+    }
+  }
+
+  #writeAttempt(jobId: number, attempt: Attempt): void {
+    const { leader, exit, usage } = attempt;
+    this.#putAttempt.run(
+      jobId,
+      attempt.number,
+      attempt.tier,
+      leader?.pid ?? null,
+      leader?.startTicks ?? null,
+      leader?.bootId ?? null,
+      attempt.startedWallMs,
+      attempt.finishedWallMs,
+      attempt.cause,
+      exit?.code ?? null,
+      exit?.signal ?? null,
+      attempt.strays,
+      usage.cpuMs,
+      usage.peakRssBytes,
+      attempt.message,
+    );
+  }
+
+  #environmentId(env: Readonly<Record<string, string>>): number {
+    let digested = this.#digests.get(env);
+    if (digested === undefined) {
+      const variables = JSON.stringify(Object.entries(env).sort(([a], [b]) => (a < b ? -1 : 1)));
+      digested = { variables, digest: createHash('sha256').update(variables).digest('hex') };
+      this.#digests.set(env, digested);
+    }
+    const found = this.#findEnvironment.get(digested.digest);
+    if (found !== undefined) return number(found.id);
+    return Number(this.#insertEnvironment.run(digested.digest, digested.variables).lastInsertRowid);
+  }
+
+  #jobFrom(row: Row): Job {
+    const id = number(row.id);
+    const stored = JSON.parse(text(row.definition)) as StoredDefinition;
+    return {
+      id,
+      definition: {
+        ...stored,
+        env: Object.fromEntries(JSON.parse(text(row.variables)) as [string, string][]),
+        group: text(row.group_name),
+        name: textOrNull(row.name),
+        priority: number(row.priority),
+        idempotencyKey: textOrNull(row.idempotency_key),
+      },
+      submittedWallMs: number(row.submitted_wall_ms),
+      attempts: this.#findAttempts.all(id).map(attemptFrom),
+      phase: phaseFrom(text(row.status) as JobStatus, row),
+    };
+  }
+}
+
+/** Times of a running attempt are not kept: no attempt outlives its daemon. */
+function phaseFrom(status: JobStatus, row: Row): JobPhase {
+  switch (status) {
+    case 'queued':
+      return { status };
+    case 'starting':
+      return { status, stopRequested: null };
+    case 'running':
+      return { status, deadlineMonoMs: null };
+    case 'stopping':
+      return { status, escalateAtMonoMs: 0, killed: false, unkillable: false };
+    case 'completed':
+    case 'failed':
+    case 'cancelled':
+      return { status, cause: text(row.cause) as Cause, finishedWallMs: number(row.finished_wall_ms) };
+    default:
+      return unreachable(status);
+  }
+}
+
+function attemptFrom(row: Row): Attempt {
+  const code = numberOrNull(row.exit_code);
+  const signal = textOrNull(row.exit_signal);
+  const pid = numberOrNull(row.pid);
+  return {
+    number: number(row.number),
+    tier: text(row.tier),
+    leader: pid === null ? null : { pid, startTicks: number(row.start_ticks), bootId: text(row.boot_id) },
+    startedWallMs: numberOrNull(row.started_wall_ms),
+    finishedWallMs: numberOrNull(row.finished_wall_ms),
+    cause: textOrNull(row.cause) as Cause | null,
+    exit: code === null && signal === null ? null : { code, signal },
+    strays: number(row.strays),
+    usage: { cpuMs: numberOrNull(row.cpu_ms), peakRssBytes: numberOrNull(row.peak_rss_bytes) },
+    message: textOrNull(row.message),
+  };
+}
+
+function text(value: SQLOutputValue | undefined): string {
+  if (typeof value !== 'string') throw new TypeError(`the store holds ${typeof value} where text belongs`);
+  return value;
+}
+
+function textOrNull(value: SQLOutputValue | undefined): string | null {
+  return value === null ? null : text(value);
+}
+
+function number(value: SQLOutputValue | undefined): number {
+  if (typeof value !== 'number') throw new TypeError(`the store holds ${typeof value} where a number belongs`);
+  return value;
+}
+
+function numberOrNull(value: SQLOutputValue | undefined): number | null {
+  return value === null ? null : number(value);
+}

@@ -1,0 +1,38 @@
+import type { JobStatus } from '../../protocol/index.ts';
+import type { Change, Group, Job } from '../core/index.ts';
+
+/** What the daemon starts from. */
+export interface Snapshot {
+  readonly groups: readonly Group[];
+  /** Every job that has not ended, by id. Those that were starting, running or stopping are what recovery is about. */
+  readonly jobs: readonly Job[];
+  /** One more than any id ever given out, removed jobs included. */
+  readonly nextJobId: number;
+  /** 32 bits, drawn when the store was made; processes of this daemon's jobs are marked with it. */
+  readonly instance: number;
+}
+
+export interface JobQuery {
+  readonly statuses: readonly JobStatus[] | null;
+  readonly group: string | null;
+  readonly order: 'oldest' | 'newest';
+  /** Last id of the page before; `null` for the first page. */
+  readonly cursor: number | null;
+  readonly limit: number;
+}
+
+/** Keeps the jobs. Durable: when `commit` returns, the changes survive SIGKILL and loss of power. */
+export interface Store {
+  load(): Snapshot;
+  /**
+   * Writes all of the changes, or none.
+   *
+   * @throws CorralError `STORE_FAILED`; nothing has been written then, and the store can be tried again
+   */
+  commit(changes: readonly Change[], wallMs: number): void;
+  findJob(jobId: number): Job | null;
+  findJobByKey(idempotencyKey: string): Job | null;
+  listJobs(query: JobQuery): Job[];
+  countJobs(): Record<JobStatus, number>;
+  close(): void;
+}

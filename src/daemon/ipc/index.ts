@@ -1,0 +1,2 @@
+export type { Backend } from './backend.ts';
+export { type IpcServer, startIpcServer } from './server.ts';

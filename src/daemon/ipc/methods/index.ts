@@ -1,0 +1,35 @@
+import type { MethodName, MethodResult, ParsedParams } from '../../../protocol/index.ts';
+import type { Call } from '../backend.ts';
+import { cancel } from './cancel.ts';
+import { daemonStatus, daemonStop } from './daemon.ts';
+import { get } from './get.ts';
+import { listGroups, setGroup } from './groups.ts';
+import { hello } from './hello.ts';
+import { list } from './list.ts';
+import { logs } from './logs.ts';
+import { remove } from './remove.ts';
+import { signal } from './signal.ts';
+import { submit } from './submit.ts';
+import { submitBatch } from './submit-batch.ts';
+import { wait } from './wait.ts';
+
+type Handlers = {
+  readonly [M in MethodName]: (params: ParsedParams<M>, call: Call) => MethodResult<M> | Promise<MethodResult<M>>;
+};
+
+export const handlers: Handlers = {
+  hello,
+  submit,
+  submitBatch,
+  get,
+  list,
+  wait,
+  logs,
+  cancel,
+  signal,
+  remove,
+  'group.list': listGroups,
+  'group.set': setGroup,
+  'daemon.status': daemonStatus,
+  'daemon.stop': daemonStop,
+};

@@ -1,0 +1,25 @@
+/** What the supervisor needs of the world around it. The shells that fill these in are chosen in main.ts. */
+import type { Instant, Job, OutputFacts } from './core/index.ts';
+
+export type Clock = () => Instant;
+
+export interface ProcessShell {
+  /** Name of the containment tier; written down with each attempt. */
+  readonly tier: string;
+  launch(job: Job): void;
+  terminate(jobId: number): void;
+  kill(jobId: number): void;
+  signal(jobId: number, signal: NodeJS.Signals): void;
+}
+
+export interface OutputShell {
+  facts(job: Job): OutputFacts;
+  remove(jobId: number): void;
+}
+
+export interface Log {
+  debug(message: string, fields?: Record<string, unknown>): void;
+  info(message: string, fields?: Record<string, unknown>): void;
+  warn(message: string, fields?: Record<string, unknown>): void;
+  error(message: string, fields?: Record<string, unknown>): void;
+}

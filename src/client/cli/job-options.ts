@@ -1,0 +1,119 @@
+import fs from 'node:fs';
+import path from 'node:path';
+import { type Command, InvalidArgumentError } from 'commander';
+import { CorralError, parseDuration } from '../../protocol/index.ts';
+import type { JobRequest } from '../index.ts';
+
+interface JobFlags {
+  readonly shell?: string;
+  readonly name?: string;
+  readonly group?: string;
+  readonly priority?: number;
+  readonly cwd?: string;
+  readonly env?: Record<string, string>;
+  readonly stdin?: string;
+  readonly splitOutput?: true;
+  readonly maxRuntime?: number | null;
+  readonly killGrace?: number | null;
+  readonly successCodes?: number[];
+  readonly onSupervisorLost?: 'fail' | 'retry';
+  readonly idempotencyKey?: string;
+}
+
+/** The options that describe a job, shared by `run` and `submit`. */
+export function addJobOptions(command: Command): Command {
+  return command
+    .option('-c, --shell <line>', 'run a line of shell (/bin/sh -c) in place of a program with arguments')
+    .option('-n, --name <name>', 'a name for people')
+    .option('-g, --group <group>', 'the group whose slots it runs in (default: default)')
+    .option('-p, --priority <number>', 'higher starts first', asInteger)
+    .option('-C, --cwd <folder>', 'where to run it (default: here)')
+    .option('-e, --env <NAME=value>', 'set a variable on top of the current environment; repeatable', asVariable, {})
+    .option('--stdin <file>', 'what it reads as standard input (default: /dev/null)')
+    .option('--split-output', 'keep stdout and stderr apart, in two files')
+    .option('--max-runtime <duration>', 'end it after this long, such as 90s or 30m', asDuration)
+    .option(
+      '--kill-grace <duration>',
+      'time between SIGTERM and SIGKILL (default: 5s; 0 for SIGKILL at once)',
+      asDuration,
+    )
+    .option('--success-codes <codes>', 'exit codes that count as success, such as 0,3 (default: 0)', asExitCodes)
+    .option(
+      '--on-supervisor-lost <what>',
+      'fail or retry, if the daemon dies while it runs (default: fail)',
+      asLostPolicy,
+    )
+    .option('--idempotency-key <key>', 'submitting again with the same key gives the same job');
+}
+
+/** The job that the command line describes. Paths are resolved against the current folder. */
+export function jobRequest(words: readonly string[], flags: JobFlags): JobRequest {
+  if ((flags.shell === undefined) === (words.length === 0)) {
+    throw new CorralError(
+      'INVALID_PARAMS',
+      'Name a program after --, or a line of shell with -c, and not both. Example: corral run -- make test',
+    );
+  }
+  return { ...(flags.shell === undefined ? { command: [...words] } : { shell: flags.shell }), ...jobSettings(flags) };
+}
+
+/** What the options say about a job beside its command. */
+export function jobSettings(flags: JobFlags): Partial<JobRequest> & { command?: never; shell?: never } {
+  const settings = {
+    name: flags.name,
+    group: flags.group,
+    priority: flags.priority,
+    cwd: path.resolve(flags.cwd ?? '.'),
+    env: currentEnvironment(flags.env ?? {}),
+    stdin: flags.stdin === undefined ? undefined : readableFile(flags.stdin),
+    splitOutput: flags.splitOutput,
+    maxRuntimeMs: flags.maxRuntime,
+    killGraceMs: flags.killGrace,
+    successCodes: flags.successCodes,
+    onSupervisorLost: flags.onSupervisorLost,
+    idempotencyKey: flags.idempotencyKey,
+  };
+  return Object.fromEntries(Object.entries(settings).filter(([, value]) => value !== undefined));
+}
+
+function currentEnvironment(more: Record<string, string>): Record<string, string> {
+  return { ...(process.env as Record<string, string>), ...more };
+}
+
+function readableFile(file: string): string {
+  const full = path.resolve(file);
+  if (!fs.existsSync(full)) throw new CorralError('INVALID_PARAMS', `--stdin ${file}: there is no such file.`);
+  return full;
+}
+
+export function asInteger(text: string): number {
+  if (!/^-?\d+$/.test(text)) throw new InvalidArgumentError('It must be a whole number.');
+  return Number(text);
+}
+
+export function asDuration(text: string): number | null {
+  try {
+    return parseDuration(text);
+  } catch (error) {
+    if (error instanceof RangeError) throw new InvalidArgumentError(error.message);
+    throw error;
+  }
+}
+
+function asVariable(text: string, earlier: Record<string, string>): Record<string, string> {
+  const at = text.indexOf('=');
+  if (at < 1) throw new InvalidArgumentError('Write it NAME=value.');
+  return { ...earlier, [text.slice(0, at)]: text.slice(at + 1) };
+}
+
+function asExitCodes(text: string): number[] {
+  const codes = text.split(',').map(Number);
+  if (!codes.every((code) => Number.isInteger(code) && code >= 0 && code <= 255))
+    throw new InvalidArgumentError('Write exit codes from 0 to 255 with commas between: 0,3.');
+  return codes;
+}
+
+function asLostPolicy(text: string): 'fail' | 'retry' {
+  if (text === 'fail' || text === 'retry') return text;
+  throw new InvalidArgumentError('It is fail or retry.');
+}

@@ -1,0 +1,98 @@
+import { type CorralError, errorTable, formatDuration, type JobView } from '../../protocol/index.ts';
+
+/** Data goes to stdout. */
+export function printLine(line = ''): void {
+  process.stdout.write(`${line}\n`);
+}
+
+export function printJson(value: unknown): void {
+  printLine(JSON.stringify(value, null, 2));
+}
+
+/** Everything that is not data goes to stderr. */
+export function say(line: string): void {
+  process.stderr.write(`corral: ${line}\n`);
+}
+
+/** Says an error in a line or two, and gives the exit code that goes with it. */
+export function sayError(error: CorralError): number {
+  say(error.message);
+  return errorTable[error.code].exit;
+}
+
+const colours = { green: 32, red: 31, yellow: 33, cyan: 36, dim: 2 } as const;
+
+/** Colour only on a terminal that wants it. https://no-color.org */
+export function colour(text: string, name: keyof typeof colours): string {
+  const wanted = process.stdout.isTTY === true && (process.env.NO_COLOR ?? '') === '';
+  return wanted ? `\u001b[${colours[name]}m${text}\u001b[0m` : text;
+}
+
+const statusColours = {
+  queued: 'dim',
+  starting: 'cyan',
+  running: 'cyan',
+  stopping: 'yellow',
+  completed: 'green',
+  failed: 'red',
+  cancelled: 'yellow',
+} as const;
+
+/** Columns padded to their widest cell; the last one is cut to the terminal's width. */
+export function printTable(header: readonly string[], rows: readonly (readonly string[])[]): void {
+  const widths = header.map((title, column) =>
+    Math.max(title.length, ...rows.map((row) => (row[column] ?? '').length)),
+  );
+  const lineWidth = process.stdout.isTTY ? process.stdout.columns : Number.POSITIVE_INFINITY;
+  const format = (row: readonly string[]) =>
+    row
+      .map((cell, column) => (column === header.length - 1 ? cell : cell.padEnd(widths[column] ?? 0)))
+      .join('  ')
+      .slice(0, lineWidth);
+  printLine(colour(format(header), 'dim'));
+  for (const row of rows) {
+    const line = format(row);
+    const status = row.find((cell): cell is keyof typeof statusColours => cell in statusColours);
+    printLine(status === undefined ? line : line.replace(status, colour(status, statusColours[status])));
+  }
+}
+
+/** What came of a job, in a word or two: `exit 0`, `SIGKILL`, `max-runtime`. */
+export function outcome(job: JobView): string {
+  if (job.unkillable) return 'unkillable';
+  switch (job.cause) {
+    case null:
+      return '-';
+    case 'exit':
+      return `exit ${job.exitCode}`;
+    case 'signal':
+      return job.signal ?? 'signal';
+    default:
+      return job.cause;
+  }
+}
+
+/** How long a job ran, or has been running, or has been waiting. */
+export function elapsed(job: JobView): string {
+  const from = Date.parse(job.startedAt ?? job.submittedAt);
+  const to = job.finishedAt === null ? Date.now() : Date.parse(job.finishedAt);
+  if (job.startedAt === null && job.finishedAt !== null) return '-';
+  return formatDuration(Math.max(0, to - from));
+}
+
+/** A command as a person would type it. */
+export function commandLine(command: readonly string[]): string {
+  const [program, flag, line] = command;
+  if (program === '/bin/sh' && flag === '-c' && command.length === 3 && line !== undefined) return oneLine(line);
+  return oneLine(command.map(quoted).join(' '));
+}
+
+function quoted(word: string): string {
+  return /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`;
+}
+
+/** A job's text must not be able to move the cursor. */
+function oneLine(text: string): string {
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what it is about
+  return text.replace(/[\u0000-\u001f\u007f-\u009f]+/g, ' ');
+}

@@ -1,0 +1,46 @@
+import { type BulkReport, CorralError, maxJobIds } from '../../protocol/index.ts';
+import { type Client, type ConnectOptions, connect } from '../index.ts';
+import { exitCodes } from './exit-code.ts';
+import { say, sayError } from './print.ts';
+
+/** Runs a verb with a connection and makes what it returns, or throws, the exit code. */
+export function withClient<A extends unknown[]>(
+  verb: (client: Client, ...args: A) => Promise<number>,
+  options: ConnectOptions = {},
+) {
+  return async (...args: A): Promise<void> => {
+    process.exitCode = await exitCodeFrom(async () => {
+      await using client = await connect(options);
+      return await verb(client, ...args);
+    });
+  };
+}
+
+/** Errors of ours become a line and a code; anything else is a defect, and shows as one. */
+export async function exitCodeFrom(work: () => Promise<number>): Promise<number> {
+  try {
+    return await work();
+  } catch (error) {
+    if (error instanceof CorralError) return sayError(error);
+    throw error;
+  }
+}
+
+/** Does bulk work in pieces that the daemon takes, and says for each job that failed why. */
+export async function inBulk(
+  jobIds: readonly number[],
+  work: (piece: number[]) => Promise<BulkReport>,
+  json: boolean,
+): Promise<number> {
+  const total: BulkReport = { requested: 0, done: 0, failed: 0, errors: [] };
+  for (let at = 0; at < jobIds.length; at += maxJobIds) {
+    const report = await work(jobIds.slice(at, at + maxJobIds));
+    total.requested += report.requested;
+    total.done += report.done;
+    total.failed += report.failed;
+    total.errors.push(...report.errors);
+  }
+  if (json) process.stdout.write(`${JSON.stringify(total, null, 2)}\n`);
+  else for (const { message } of total.errors) say(message);
+  return total.failed === 0 ? 0 : exitCodes.partial;
+}

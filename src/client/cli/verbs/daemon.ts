@@ -1,0 +1,85 @@
+import type { Command } from 'commander';
+import { CorralError, type CorralPaths, type MethodResult, resolvePaths } from '../../../protocol/index.ts';
+import { daemonProgram, nodeFlags, startDaemon } from '../../daemon-process.ts';
+import type { Client } from '../../index.ts';
+import { printJson, printLine, say } from '../print.ts';
+import { exitCodeFrom, withClient } from '../session.ts';
+
+/** These verbs are about the daemon itself, so none of them starts one on the side, and a missing one is an answer. */
+const existing = { autoStart: false, reconnectMs: 0 };
+
+export function addDaemon(program: Command): void {
+  const daemon = program.command('daemon').description('start, stop and look at the daemon');
+  daemon
+    .command('run')
+    .description('run the daemon in the foreground, as a service manager does')
+    .addHelpText('after', '\nExample: corral daemon run')
+    .action(() => {
+      process.execve?.(
+        process.execPath,
+        [process.execPath, ...nodeFlags, daemonProgram],
+        process.env as Record<string, string>,
+      );
+    });
+  daemon
+    .command('start')
+    .description('start the daemon in the background')
+    .addHelpText('after', '\nExample: corral daemon start')
+    .action(async () => {
+      process.exitCode = await exitCodeFrom(start);
+    });
+  daemon
+    .command('stop')
+    .description('end all jobs gracefully and stop the daemon; queued jobs stay queued')
+    .addHelpText('after', '\nExample: corral daemon stop')
+    .action(
+      withClient(async (client: Client) => {
+        const { pid } = await client.stopDaemon();
+        say(`the daemon (pid ${pid}) has stopped`);
+        return 0;
+      }, existing),
+    );
+  daemon
+    .command('status')
+    .description('show the daemon: where it is, how it holds processes, what it has')
+    .option('--json', 'print JSON')
+    .addHelpText('after', '\nExample: corral daemon status --json')
+    .action(
+      withClient(async (client: Client, flags: { json?: true }) => {
+        const status = await client.status();
+        if (flags.json) printJson(status);
+        else printStatus(status);
+        return 0;
+      }, existing),
+    );
+}
+
+async function start(): Promise<number> {
+  const paths: CorralPaths = resolvePaths(process.env, process.getuid?.() ?? 0);
+  const pid = await startDaemon(paths, process.env);
+  if (pid === null)
+    throw new CorralError(
+      'DAEMON_RUNNING',
+      `A daemon already serves ${paths.stateDir}. Look at it: corral daemon status`,
+    );
+  say(`the daemon is ready (pid ${pid}, socket ${paths.socket})`);
+  return 0;
+}
+
+function printStatus(status: MethodResult<'daemon.status'>): void {
+  const { containment } = status;
+  const jobs = Object.entries(status.jobs)
+    .filter(([, count]) => count > 0)
+    .map(([name, count]) => `${count} ${name}`);
+  const lines: [string, string][] = [
+    ['daemon', `corral ${status.version}, pid ${status.pid}, since ${status.startedAt}`],
+    ['guardian', status.guardianPid === null ? 'none' : `pid ${status.guardianPid}`],
+    ['socket', status.socket],
+    ['state', status.stateDir],
+    ['containment', `${containment.tier}: ${containment.reason}`],
+    ['', containment.guarantee],
+    ...containment.holes.map((hole): [string, string] => ['hole', hole]),
+    ['jobs', jobs.length === 0 ? 'none' : jobs.join(', ')],
+  ];
+  for (const [label, value] of lines) printLine(`${label.padEnd(12)} ${value}`);
+}

@@ -1,0 +1,61 @@
+import readline from 'node:readline';
+import type { Command } from 'commander';
+import { CorralError } from '../../../protocol/index.ts';
+import type { Client, JobRequest } from '../../index.ts';
+import { addJobOptions, jobRequest, jobSettings } from '../job-options.ts';
+import { printJson, printLine } from '../print.ts';
+import { withClient } from '../session.ts';
+
+type Flags = Parameters<typeof jobRequest>[1] & { batch?: true; json?: true };
+
+export function addSubmit(program: Command): void {
+  addJobOptions(program.command('submit'))
+    .description('queue a job and print its id')
+    .argument('[command...]', 'program and arguments')
+    .option('--batch', 'read jobs from stdin, one JSON object a line, such as {"command":["make","test"],"priority":5}')
+    .option('--json', 'print JSON')
+    .passThroughOptions()
+    .addHelpText(
+      'after',
+      '\nExample: corral submit --priority 5 -- ./import.sh today\nExample: seq 100 | sed \'s/.*/{"shell":"work &"}/\' | corral submit --batch',
+    )
+    .action(withClient(submit));
+}
+
+async function submit(client: Client, words: string[], flags: Flags): Promise<number> {
+  const submitted = flags.batch
+    ? await submitLines(client, words, flags)
+    : [await client.submit(jobRequest(words, flags))];
+  if (flags.json) printJson(flags.batch ? submitted : submitted[0]);
+  else for (const { id } of submitted) printLine(String(id));
+  return 0;
+}
+
+async function submitLines(client: Client, words: readonly string[], flags: Flags) {
+  if (words.length > 0 || flags.shell !== undefined)
+    throw new CorralError('INVALID_PARAMS', '--batch reads the commands from stdin; name none on the command line.');
+  const requests: JobRequest[] = [];
+  let number = 0;
+  for await (const line of readline.createInterface({ input: process.stdin })) {
+    number += 1;
+    if (line.trim() !== '') requests.push(readRequest(line, number));
+  }
+  return client.submitBatch(requests, jobSettings(flags));
+}
+
+function readRequest(line: string, number: number): JobRequest {
+  let request: unknown;
+  try {
+    request = JSON.parse(line);
+  } catch (error) {
+    if (!(error instanceof SyntaxError)) throw error;
+    throw new CorralError('INVALID_PARAMS', `Line ${number} is not JSON (${error.message}). Nothing was submitted.`);
+  }
+  if (typeof request !== 'object' || request === null || (!('command' in request) && !('shell' in request))) {
+    throw new CorralError(
+      'INVALID_PARAMS',
+      `Line ${number} names no command. Write {"command":["program","argument"]} or {"shell":"line"}. Nothing was submitted.`,
+    );
+  }
+  return request as JobRequest;
+}

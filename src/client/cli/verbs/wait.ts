@@ -1,0 +1,39 @@
+import type { Command } from 'commander';
+import type { Client } from '../../index.ts';
+import { exitCodeOf, exitCodes, explainEnd } from '../exit-code.ts';
+import { asJobIds } from '../job-ids.ts';
+import { asDuration } from '../job-options.ts';
+import { printJson, say } from '../print.ts';
+import { withClient } from '../session.ts';
+
+interface Flags {
+  readonly timeout?: number | null;
+  readonly any?: true;
+  readonly json?: true;
+}
+
+export function addWait(program: Command): void {
+  program
+    .command('wait')
+    .description('wait until jobs have ended; exit with the code of the first that did not succeed')
+    .argument('<ids...>', 'job ids or ranges', asJobIds)
+    .option('-t, --timeout <duration>', 'give up after this long, with exit code 124', asDuration)
+    .option('--any', 'until one of them has ended')
+    .option('--json', 'print the ended jobs as JSON')
+    .addHelpText('after', '\nExample: corral wait 3..9 --timeout 10m')
+    .action(withClient(wait));
+}
+
+async function wait(client: Client, jobIds: number[], flags: Flags): Promise<number> {
+  process.on('SIGINT', () => process.exit(exitCodes.interrupted));
+  const jobs = await client.wait(jobIds, {
+    mode: flags.any ? 'any' : 'all',
+    ...(typeof flags.timeout === 'number' ? { timeoutMs: flags.timeout } : {}),
+  });
+  if (flags.json) printJson(jobs);
+  for (const job of jobs) {
+    const explanation = explainEnd(job);
+    if (explanation !== null) say(explanation);
+  }
+  return jobs.map(exitCodeOf).find((code) => code !== 0) ?? 0;
+}

@@ -1,0 +1,166 @@
+import fs from 'node:fs';
+import path from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import {
+  CorralError,
+  type CorralPaths,
+  type MethodName,
+  type MethodParams,
+  type MethodResult,
+  methods,
+  protocolVersions,
+  version,
+} from '../protocol/index.ts';
+import { startDaemon } from './daemon-process.ts';
+import { Transport } from './transport.ts';
+
+export interface ConnectionOptions {
+  readonly paths: CorralPaths;
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly autoStart: boolean;
+  readonly timeoutMs: number;
+  readonly reconnectMs: number;
+}
+
+/** Whether a call may be sent again when nobody knows if the first one arrived. */
+export type Repetition = 'repeatable' | 'once';
+
+export interface CallLimits {
+  /** Time that the daemon was asked to hold the call, on top of the usual deadline. */
+  readonly holdMs?: number;
+  /** The call is not tried again after this, on performance.now()'s clock. */
+  readonly untilMs?: number;
+}
+
+/** Pause before connecting again; a daemon that restarts is back in a tenth of a second. */
+const reconnectDelayMs = 50;
+
+/** How long a daemon that somebody else started may take until it answers. */
+const startPatienceMs = 20_000;
+
+/** A connection that outlives single connections: it is opened again when it is lost, and calls that may be are repeated. */
+export class Connection {
+  readonly #options: ConnectionOptions;
+  #transport: Promise<Transport> | null = null;
+  #daemonWasStopped = false;
+  #isClosed = false;
+
+  constructor(options: ConnectionOptions) {
+    this.#options = options;
+  }
+
+  /** Connects for the first time; a daemon may be started for it. */
+  async open(): Promise<void> {
+    await this.#current();
+  }
+
+  async call<M extends MethodName>(
+    method: M,
+    params: MethodParams<M>,
+    repetition: Repetition,
+    limits: CallLimits = {},
+  ): Promise<MethodResult<M>> {
+    const { holdMs = 0, untilMs = Number.POSITIVE_INFINITY } = limits;
+    for (;;) {
+      const transport = await this.#reconnected(untilMs);
+      try {
+        const result = await transport.call(method, params, holdMs + this.#options.timeoutMs);
+        return methods[method].result.parse(result) as MethodResult<M>;
+      } catch (error) {
+        if (!(error instanceof CorralError) || error.code !== 'CONNECTION_LOST') throw error;
+        if (this.#isClosed)
+          throw new CorralError('CLIENT_CLOSED', 'The client was closed while the call was under way.');
+        if (repetition === 'once') {
+          throw new CorralError(
+            'CONNECTION_LOST',
+            `The daemon went away during "${method}", and whether it was carried out is not known. Look before you repeat it: corral ls`,
+          );
+        }
+        this.#daemonWasStopped = transport.daemonIsStopping;
+      }
+    }
+  }
+
+  /** Resolves when the daemon has closed the connection: that is the end of a daemon that was asked to stop. */
+  async closedByDaemon(): Promise<void> {
+    await (await this.#transport)?.closed;
+  }
+
+  close(): void {
+    this.#isClosed = true;
+    this.#transport?.then(
+      (transport) => transport.close(),
+      () => undefined, // It never opened; whoever asked for it was told.
+    );
+  }
+
+  /** The connection there is, or a new one: tried until the time is over. */
+  async #reconnected(callUntilMs: number): Promise<Transport> {
+    const untilMs = Math.min(callUntilMs, performance.now() + this.#options.reconnectMs);
+    for (;;) {
+      if (this.#isClosed) throw new CorralError('CLIENT_CLOSED', 'The client has been closed. Connect again.');
+      try {
+        return await this.#current();
+      } catch (error) {
+        const canRetry =
+          error instanceof CorralError && (error.code === 'DAEMON_UNREACHABLE' || error.code === 'CONNECTION_LOST');
+        if (!canRetry || performance.now() + reconnectDelayMs >= untilMs) throw error;
+        await delay(reconnectDelayMs);
+      }
+    }
+  }
+
+  async #current(): Promise<Transport> {
+    const existing = await this.#transport?.catch(() => null);
+    if (existing && !existing.isClosed) return existing;
+    const opening = this.#openTransport();
+    this.#transport = opening;
+    return opening;
+  }
+
+  async #openTransport(): Promise<Transport> {
+    const { paths, env, autoStart } = this.#options;
+    try {
+      return await this.#greeted();
+    } catch (error) {
+      const nobodyThere = error instanceof CorralError && error.code === 'DAEMON_UNREACHABLE';
+      // A daemon that was stopped on purpose stays stopped; one that crashed is started again.
+      if (!nobodyThere || !autoStart || this.#daemonWasStopped) throw error;
+    }
+    const wasQuicker = (await startDaemon(paths, env)) === null;
+    if (!wasQuicker) return this.#greeted();
+    // Somebody else's daemon is starting; it answers as soon as it has cleaned up after an earlier one.
+    const untilMs = performance.now() + startPatienceMs;
+    for (;;) {
+      try {
+        return await this.#greeted();
+      } catch (error) {
+        if (!(error instanceof CorralError) || error.code !== 'DAEMON_UNREACHABLE' || performance.now() > untilMs)
+          throw error;
+        await delay(reconnectDelayMs);
+      }
+    }
+  }
+
+  async #greeted(): Promise<Transport> {
+    const { paths, timeoutMs } = this.#options;
+    checkOwner(paths);
+    const transport = await Transport.open(paths.socket, timeoutMs);
+    await transport.call('hello', { protocols: [...protocolVersions], client: `corral ${version}` }, timeoutMs);
+    return transport;
+  }
+}
+
+/** In a shared folder such as /tmp anybody could have put a socket: talk only to one whose folder is ours or root's, and private. */
+function checkOwner(paths: CorralPaths): void {
+  if (paths.socketIsExplicit) return;
+  const folder = path.dirname(paths.socket);
+  const stat = fs.lstatSync(folder, { throwIfNoEntry: false });
+  if (stat === undefined) return;
+  const uid = process.getuid?.() ?? 0;
+  if (stat.isDirectory() && (stat.uid === uid || stat.uid === 0) && (stat.mode & 0o022) === 0) return;
+  throw new CorralError(
+    'NOT_PERMITTED',
+    `The folder ${folder} is not yours alone (uid ${stat.uid}, mode ${(stat.mode & 0o777).toString(8)}), so its socket is not trusted. Remove it, or set CORRAL_RUNTIME_DIR.`,
+  );
+}

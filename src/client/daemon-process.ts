@@ -1,0 +1,76 @@
+import { spawn } from 'node:child_process';
+import fs from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { CorralError, type CorralPaths, isErrorCode } from '../protocol/index.ts';
+
+export const daemonProgram = fileURLToPath(new URL('../daemon/main.ts', import.meta.url));
+
+/** Flags for the Node that runs the daemon: node:sqlite still warns that it is new. */
+export const nodeFlags = ['--disable-warning=ExperimentalWarning'];
+
+/** How long a daemon may take until it answers: it may have to end what an earlier one left behind. */
+const startTimeoutMs = 30_000;
+
+/** A daemon outlives whoever started it, so of the environment it gets only what it needs itself. Jobs have their caller's. */
+const inherited = /^(HOME|PATH|USER|LOGNAME|LANG|LC_.*|TZ|TMPDIR|XDG_.*|DBUS_SESSION_BUS_ADDRESS|NODE_.*|CORRAL_.*)$/;
+const ofJobs = ['CORRAL_JOB_ID', 'CORRAL_ATTEMPT', 'CORRAL_MARK'];
+
+type Environment = Readonly<Record<string, string | undefined>>;
+type ReadyReport = { ok: true; pid: number } | { ok: false; code: string; message: string };
+
+/**
+ * Starts a daemon in the background and waits until it is ready.
+ *
+ * @returns its pid, or `null` where another was quicker and is running
+ * @throws CorralError with the daemon's own reason
+ */
+export async function startDaemon(paths: CorralPaths, env: Environment): Promise<number | null> {
+  const logFile = `${paths.stateDir}/daemon.log`;
+  const report = await launch(paths, env, logFile);
+  if (report === null) {
+    throw new CorralError(
+      'DAEMON_START_FAILED',
+      `The daemon ended before it was ready, or was not ready within ${startTimeoutMs / 1_000} s. Its log: ${logFile}`,
+    );
+  }
+  if (report.ok) return report.pid;
+  if (report.code === 'DAEMON_RUNNING') return null;
+  throw new CorralError(
+    isErrorCode(report.code) ? report.code : 'DAEMON_START_FAILED',
+    `The daemon did not start: ${report.message}`,
+  );
+}
+
+function launch(paths: CorralPaths, env: Environment, logFile: string): Promise<ReadyReport | null> {
+  fs.mkdirSync(paths.stateDir, { recursive: true, mode: 0o700 });
+  const logFd = fs.openSync(logFile, 'a', 0o600);
+  const daemonEnv = Object.fromEntries(
+    Object.entries(env).filter(([name]) => inherited.test(name) && !ofJobs.includes(name)),
+  );
+  const child = spawn(process.execPath, [...nodeFlags, daemonProgram], {
+    detached: true,
+    cwd: '/',
+    env: { ...daemonEnv, CORRAL_READY_FD: '3' },
+    stdio: ['ignore', 'ignore', logFd, 'pipe'],
+  });
+  fs.closeSync(logFd);
+  child.unref();
+  const ready = child.stdio[3];
+  return new Promise((resolve, reject) => {
+    let text = '';
+    const timer = setTimeout(() => settle(null), startTimeoutMs);
+    const settle = (report: ReadyReport | null) => {
+      clearTimeout(timer);
+      ready?.destroy();
+      resolve(report);
+    };
+    child.on('error', (error) =>
+      reject(new CorralError('DAEMON_START_FAILED', `The daemon could not be started: ${error.message}`)),
+    );
+    ready?.on('data', (chunk) => {
+      text += String(chunk);
+      if (text.endsWith('\n')) settle(JSON.parse(text) as ReadyReport);
+    });
+    ready?.on('end', () => settle(null));
+  });
+}

@@ -1,0 +1,251 @@
+/**
+ * The client library of corral.
+ *
+ * ```ts
+ * import { connect } from 'corral';
+ * await using client = await connect();
+ * const { id } = await client.submit({ command: ['make', 'test'] });
+ * const [job] = await client.wait(id);
+ * ```
+ */
+import { randomUUID } from 'node:crypto';
+import {
+  type BulkReport,
+  CorralError,
+  type GroupView,
+  type JobSpec,
+  type JobView,
+  type MethodParams,
+  type MethodResult,
+  maxHoldMs,
+  resolvePaths,
+  type SignalName,
+} from '../protocol/index.ts';
+import { Connection } from './connection.ts';
+import { type LogsOptions, readLogs } from './logs.ts';
+
+export {
+  type AttemptView,
+  type BulkReport,
+  type Cause,
+  CorralError,
+  type ErrorCode,
+  type GroupView,
+  type JobSpec,
+  type JobStatus,
+  type JobView,
+  type SignalName,
+} from '../protocol/index.ts';
+export type { LogsOptions } from './logs.ts';
+
+export interface ConnectOptions {
+  /** The daemon's socket. Absent: from the environment (`CORRAL_SOCKET`, `CORRAL_RUNTIME_DIR`, the default place). */
+  readonly socket?: string;
+  /** Whether a daemon may be started where none answers on the default socket; never on a named one. Default: true. */
+  readonly autoStart?: boolean;
+  /** Longest that the daemon may take to answer a call, in ms. Default: 30,000. */
+  readonly timeoutMs?: number;
+  /** After the connection is lost, how long to try for another before a call fails, in ms. Default: 30,000. */
+  readonly reconnectMs?: number;
+  /** Default: `process.env`. */
+  readonly env?: Readonly<Record<string, string | undefined>>;
+}
+
+/** What to run. `command` is a program with its arguments; `shell` a line for /bin/sh. One of them must be there. */
+export type JobRequest = Partial<Omit<JobSpec, 'command'>> &
+  ({ command: string[]; shell?: never } | { shell: string; command?: never });
+
+export interface Submitted {
+  readonly id: number;
+  /** False where the idempotency key was known, and this is the job that it made before. */
+  readonly created: boolean;
+}
+
+export interface WaitOptions {
+  /** `all` (default) resolves when every job has ended, `any` when one has. */
+  readonly mode?: 'all' | 'any';
+  /** Longest to wait, in ms. Absent: as long as it takes. */
+  readonly timeoutMs?: number;
+  readonly signal?: AbortSignal;
+}
+
+export type ListOptions = MethodParams<'list'>;
+
+/** Bytes of jobs that go into one submitBatch frame; the limit of a frame is 1 MiB. */
+const maxBatchBytes = 700 * 1024;
+const maxBatchJobs = 5_000;
+
+/** The daemon holds a wait for this long at most; each call so gets its answer within `timeoutMs` beyond it. */
+const defaultTimeoutMs = 30_000;
+
+/**
+ * Connects to the daemon, and starts one where none answers on the default socket.
+ *
+ * @throws CorralError `DAEMON_UNREACHABLE`, `DAEMON_START_FAILED`, `PROTOCOL_MISMATCH`, `NOT_PERMITTED`
+ */
+export async function connect(options: ConnectOptions = {}): Promise<Client> {
+  const env = options.env ?? process.env;
+  const resolved = resolvePaths(env, process.getuid?.() ?? 0);
+  const paths =
+    options.socket === undefined ? resolved : { ...resolved, socket: options.socket, socketIsExplicit: true };
+  const connection = new Connection({
+    paths,
+    env,
+    autoStart: (options.autoStart ?? true) && !paths.socketIsExplicit,
+    timeoutMs: options.timeoutMs ?? defaultTimeoutMs,
+    reconnectMs: options.reconnectMs ?? defaultTimeoutMs,
+  });
+  await connection.open();
+  return new Client(connection, env);
+}
+
+/** A connection to the daemon. Close it with `close()` or `await using`. Every method throws `CorralError`. */
+export class Client implements AsyncDisposable {
+  readonly #connection: Connection;
+  readonly #env: Readonly<Record<string, string | undefined>>;
+
+  /** Use `connect`. */
+  constructor(connection: Connection, env: Readonly<Record<string, string | undefined>>) {
+    this.#connection = connection;
+    this.#env = env;
+  }
+
+  /**
+   * Resolves when the job is durable: it survives a crash of the daemon and a loss of power. Folder and environment are the
+   * caller's where the request names none. Safe to repeat after a lost connection, by an idempotency key that is drawn if the
+   * request has none.
+   */
+  submit(request: JobRequest): Promise<Submitted> {
+    return this.#connection.call('submit', { job: this.#complete(request) }, 'repeatable');
+  }
+
+  /**
+   * Submits many jobs, in order, each frame's worth in one durable commit. All of a frame are accepted, or none.
+   *
+   * @param defaults what the jobs have in common; the caller's environment is sent once, with them
+   */
+  async submitBatch(requests: readonly JobRequest[], defaults: Partial<JobSpec> = {}): Promise<Submitted[]> {
+    const shared = { env: definedOnly(this.#env), cwd: process.cwd(), ...defaults };
+    const submitted: Submitted[] = [];
+    for (const jobs of inFrames(requests.map((request) => ({ idempotencyKey: randomUUID(), ...toSpec(request) })))) {
+      const result = await this.#connection.call('submitBatch', { defaults: shared, jobs }, 'repeatable');
+      submitted.push(...result.jobs);
+    }
+    return submitted;
+  }
+
+  async get(jobId: number): Promise<JobView> {
+    return (await this.#connection.call('get', { jobId }, 'repeatable')).job;
+  }
+
+  /** One page of jobs. Ask for the next with its `nextCursor`. */
+  list(options: ListOptions = {}): Promise<MethodResult<'list'>> {
+    return this.#connection.call('list', options, 'repeatable');
+  }
+
+  /**
+   * Resolves on the event, not by polling, and goes on after a restart of the daemon.
+   *
+   * @returns the jobs that have ended: all of them, or with `any` those that had
+   * @throws CorralError `WAIT_TIMEOUT`, `JOB_NOT_FOUND`, `DAEMON_UNREACHABLE`
+   */
+  async wait(jobIds: number | readonly number[], options: WaitOptions = {}): Promise<JobView[]> {
+    const ids = typeof jobIds === 'number' ? [jobIds] : [...jobIds];
+    const { timeoutMs = Number.POSITIVE_INFINITY, mode = 'all', signal } = options;
+    const untilMs = performance.now() + timeoutMs;
+    for (;;) {
+      signal?.throwIfAborted();
+      const leftMs = Math.max(0, untilMs - performance.now());
+      const holdMs = Math.ceil(Math.min(maxHoldMs, leftMs));
+      const { ended, finished } = await this.#connection.call('wait', { jobIds: ids, mode, holdMs }, 'repeatable', {
+        holdMs,
+        untilMs,
+      });
+      if (ended) return Promise.all(finished.map((jobId) => this.get(jobId)));
+      if (performance.now() >= untilMs) {
+        const running = ids.filter((jobId) => !finished.includes(jobId));
+        throw new CorralError(
+          'WAIT_TIMEOUT',
+          `Not ended within ${timeoutMs} ms: job ${running.join(', ')}. Wait longer, or end it: corral cancel ${running[0]}`,
+        );
+      }
+    }
+  }
+
+  /** The output of a job as it was written, piece by piece; with `follow` until the attempt has ended. */
+  logs(jobId: number, options: LogsOptions = {}): AsyncIterable<Buffer> {
+    return readLogs(this.#connection, jobId, options);
+  }
+
+  /** `graceful` (default): SIGTERM, the job's grace, SIGKILL. `kill`: SIGKILL at once. Cancelling an ended job does nothing. */
+  cancel(jobIds: number | readonly number[], options: { mode?: 'graceful' | 'kill' } = {}): Promise<BulkReport> {
+    return this.#connection.call('cancel', { jobIds: [jobIds].flat(), mode: options.mode ?? 'graceful' }, 'repeatable');
+  }
+
+  /** Sends a signal to every process of running jobs. Not repeated after a lost connection: it might arrive twice. */
+  signal(jobIds: number | readonly number[], signal: SignalName): Promise<BulkReport> {
+    return this.#connection.call('signal', { jobIds: [jobIds].flat(), signal }, 'once');
+  }
+
+  /** Deletes the record and the output of jobs that have ended. */
+  remove(jobIds: number | readonly number[]): Promise<BulkReport> {
+    return this.#connection.call('remove', { jobIds: [jobIds].flat() }, 'once');
+  }
+
+  async groups(): Promise<GroupView[]> {
+    return (await this.#connection.call('group.list', {}, 'repeatable')).groups;
+  }
+
+  async setGroup(name: string, settings: { parallel?: number; maxQueued?: number }): Promise<GroupView> {
+    return (await this.#connection.call('group.set', { name, ...settings }, 'repeatable')).group;
+  }
+
+  status(): Promise<MethodResult<'daemon.status'>> {
+    return this.#connection.call('daemon.status', {}, 'repeatable');
+  }
+
+  /** Asks the daemon to end all jobs gracefully and exit. Resolves with its pid when it has gone. */
+  async stopDaemon(): Promise<{ pid: number }> {
+    const stopping = await this.#connection.call('daemon.stop', {}, 'once');
+    await this.#connection.closedByDaemon();
+    return stopping;
+  }
+
+  close(): void {
+    this.#connection.close();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.close();
+  }
+
+  #complete(request: JobRequest): JobSpec {
+    return { env: definedOnly(this.#env), cwd: process.cwd(), idempotencyKey: randomUUID(), ...toSpec(request) };
+  }
+}
+
+function toSpec(request: JobRequest): Partial<JobSpec> & { command: string[] } {
+  const { shell, command, ...rest } = request;
+  return { ...rest, command: command ?? ['/bin/sh', '-c', shell] };
+}
+
+function definedOnly(env: Readonly<Record<string, string | undefined>>): Record<string, string> {
+  return Object.fromEntries(Object.entries(env).filter((entry): entry is [string, string] => entry[1] !== undefined));
+}
+
+/** Cuts a list of jobs into pieces that each fit a frame. */
+function* inFrames<T>(jobs: readonly T[]): Generator<T[]> {
+  let piece: T[] = [];
+  let bytes = 0;
+  for (const job of jobs) {
+    const size = Buffer.byteLength(JSON.stringify(job));
+    if (piece.length > 0 && (bytes + size > maxBatchBytes || piece.length === maxBatchJobs)) {
+      yield piece;
+      piece = [];
+      bytes = 0;
+    }
+    piece.push(job);
+    bytes += size;
+  }
+  if (piece.length > 0) yield piece;
+}

@@ -35,6 +35,9 @@ export interface CallLimits {
 /** Pause before connecting again; a daemon that restarts is back in a tenth of a second. */
 const reconnectDelayMs = 50;
 
+/** How long the answer to a wait that is over may take. */
+const answerMs = 1_000;
+
 /** How long a daemon that somebody else started may take until it answers. */
 const startPatienceMs = 20_000;
 
@@ -64,7 +67,7 @@ export class Connection {
     for (;;) {
       const transport = await this.#reconnected(untilMs);
       try {
-        const result = await transport.call(method, params, holdMs + this.#options.timeoutMs);
+        const result = await transport.call(method, params, this.#deadlineMs(holdMs, untilMs));
         return methods[method].result.parse(result) as MethodResult<M>;
       } catch (error) {
         if (!(error instanceof CorralError) || error.code !== 'CONNECTION_LOST') throw error;
@@ -79,6 +82,11 @@ export class Connection {
         this.#daemonWasStopped = transport.daemonIsStopping;
       }
     }
+  }
+
+  /** A call whose own time is over soon gets a moment more than that for its answer, not the whole usual deadline. */
+  #deadlineMs(holdMs: number, untilMs: number): number {
+    return Math.min(holdMs + this.#options.timeoutMs, untilMs - performance.now() + answerMs);
   }
 
   /** Resolves when the daemon has closed the connection: that is the end of a daemon that was asked to stop. */
@@ -98,7 +106,6 @@ export class Connection {
   async #reconnected(callUntilMs: number): Promise<Transport> {
     const untilMs = Math.min(callUntilMs, performance.now() + this.#options.reconnectMs);
     for (;;) {
-      if (this.#isClosed) throw new CorralError('CLIENT_CLOSED', 'The client has been closed. Connect again.');
       try {
         return await this.#current();
       } catch (error) {
@@ -110,12 +117,17 @@ export class Connection {
     }
   }
 
+  /** Calls that find the connection lost at the same time share one new one. */
   async #current(): Promise<Transport> {
-    const existing = await this.#transport?.catch(() => null);
-    if (existing && !existing.isClosed) return existing;
-    const opening = this.#openTransport();
-    this.#transport = opening;
-    return opening;
+    for (;;) {
+      const known = this.#transport;
+      const transport = await known?.catch(() => null); // A failed attempt was reported to whoever made it.
+      if (this.#isClosed) throw new CorralError('CLIENT_CLOSED', 'The client has been closed. Connect again.');
+      if (transport && !transport.isClosed) return transport;
+      if (this.#transport !== known) continue;
+      this.#transport = this.#openTransport();
+      await this.#transport;
+    }
   }
 
   async #openTransport(): Promise<Transport> {

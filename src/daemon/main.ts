@@ -37,7 +37,7 @@ async function main(): Promise<void> {
   const store = new SqliteStore(`${stateDir}/corral.db`);
   const snapshot = store.load();
   const containment = chooseContainment({ wanted: config.containment, instance: snapshot.instance, uid, reaper });
-  const launcher = chooseLauncher(config.launcher, reaper);
+  const launcher = await chooseLauncher(config.launcher, reaper);
   const output = new OutputFiles(stateDir);
 
   // Before anything is served or started: end what an earlier daemon left behind.
@@ -127,8 +127,8 @@ async function main(): Promise<void> {
   async function exit(): Promise<void> {
     server.close();
     await guardian.dismiss();
-    reaper.stop();
     containment.close();
+    reaper.stop();
     store.close();
     log.info('stopped');
     await log.close();

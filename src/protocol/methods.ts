@@ -168,9 +168,9 @@ export function isMethodName(name: string): name is MethodName {
 }
 
 /** Says what is wrong with a parameter, in words: `params.job.cwd: cwd must be an absolute path`. */
-export function describeIssues(error: z.ZodError): string {
+export function describeIssues(error: z.ZodError, root: readonly string[] = ['params']): string {
   return error.issues
     .slice(0, 3)
-    .map((issue) => `${['params', ...issue.path.map(String)].join('.')}: ${issue.message}`)
+    .map((issue) => `${[...root, ...issue.path.map(String)].join('.')}: ${issue.message}`)
     .join('; ');
 }

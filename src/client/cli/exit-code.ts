@@ -1,5 +1,5 @@
 import os from 'node:os';
-import type { JobView } from '../../protocol/index.ts';
+import { formatDuration, type JobView } from '../../protocol/index.ts';
 
 /** Exit codes of `run` and `wait` beside the job's own; timeout(1) and the shell use the same. */
 export const exitCodes = {
@@ -41,7 +41,7 @@ export function explainEnd(job: JobView): string | null {
     case 'spawn-error':
       return `job ${job.id} could not start: ${job.message}`;
     case 'max-runtime':
-      return `job ${job.id} was ended: it ran for its limit of ${job.limits.maxRuntimeMs} ms`;
+      return `job ${job.id} was ended: it ran for its limit of ${formatDuration(job.limits.maxRuntimeMs ?? 0)}`;
     case 'cancel':
       return `job ${job.id} was cancelled`;
     case 'supervisor-lost':

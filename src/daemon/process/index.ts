@@ -2,7 +2,6 @@ import { CorralError } from '../../protocol/index.ts';
 import type { ChildReaper } from '../linux/index.ts';
 import { CgroupContainment, findCgroupPlace } from './cgroup.ts';
 import type { Containment } from './containment.ts';
-import { ExecaLauncher } from './execa-launcher.ts';
 import type { Launcher } from './launcher.ts';
 import { Marker } from './marks.ts';
 import { PosixLauncher } from './posix-launcher.ts';
@@ -38,6 +37,9 @@ export function chooseContainment({ wanted, instance, uid, reaper }: Containment
   return new ScanContainment(place, marker, reaper);
 }
 
-export function chooseLauncher(wanted: 'posix_spawn' | 'execa', reaper: ChildReaper): Launcher {
-  return wanted === 'execa' ? new ExecaLauncher(reaper) : new PosixLauncher(reaper);
+/** execa takes a third of the daemon's start-up to load, so it is loaded only where it is asked for. */
+export async function chooseLauncher(wanted: 'posix_spawn' | 'execa', reaper: ChildReaper): Promise<Launcher> {
+  if (wanted === 'posix_spawn') return new PosixLauncher(reaper);
+  const { ExecaLauncher } = await import('./execa-launcher.ts');
+  return new ExecaLauncher(reaper);
 }

@@ -57,7 +57,21 @@ export class ScanContainment implements Containment {
     for (const hold of this.#draining) hold.lookAgain();
   }
 
-  close(): void {}
+  /** What is still below the daemon belongs to no attempt that we know of, but to a job: nobody else starts processes here. */
+  close(): void {
+    for (let round = 0; round < maxRounds; round += 1) {
+      const left = this.#reaper.adoptedChildren().flatMap(aliveTree);
+      if (left.length === 0) return;
+      for (const stat of left) signalIf(stat.pid, 'SIGKILL', (now) => now.startTicks === stat.startTicks);
+    }
+  }
+}
+
+/** A process and all below it, as far as they are alive. */
+function aliveTree(pid: number): ProcessStat[] {
+  const stat = readStat(pid);
+  if (stat === undefined) return [];
+  return [...(isAlive(stat) ? [stat] : []), ...childrenOf(pid).flatMap(aliveTree)];
 }
 
 class ScanHold implements Hold {

@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
 import { CorralError, type CorralPaths, type MethodResult, resolvePaths } from '../../../protocol/index.ts';
-import { daemonProgram, nodeFlags, startDaemon } from '../../daemon-process.ts';
+import { compileCache, daemonProgram, nodeFlags, startDaemon } from '../../daemon-process.ts';
 import type { Client } from '../../index.ts';
 import { printJson, printLine, say } from '../print.ts';
 import { exitCodeFrom, withClient } from '../session.ts';
@@ -15,11 +15,9 @@ export function addDaemon(program: Command): void {
     .description('run the daemon in the foreground, as a service manager does')
     .addHelpText('after', '\nExample: corral daemon run')
     .action(() => {
-      process.execve?.(
-        process.execPath,
-        [process.execPath, ...nodeFlags, daemonProgram],
-        process.env as Record<string, string>,
-      );
+      const env = { ...(process.env as Record<string, string>), ...compileCache(ownPaths()) };
+      // The daemon takes this process over, so a service manager sees one pid and signals it directly.
+      process.execve?.(process.execPath, [process.execPath, ...nodeFlags, daemonProgram], env);
     });
   daemon
     .command('start')
@@ -55,7 +53,7 @@ export function addDaemon(program: Command): void {
 }
 
 async function start(): Promise<number> {
-  const paths: CorralPaths = resolvePaths(process.env, process.getuid?.() ?? 0);
+  const paths = ownPaths();
   const pid = await startDaemon(paths, process.env);
   if (pid === null)
     throw new CorralError(
@@ -64,6 +62,10 @@ async function start(): Promise<number> {
     );
   say(`the daemon is ready (pid ${pid}, socket ${paths.socket})`);
   return 0;
+}
+
+function ownPaths(): CorralPaths {
+  return resolvePaths(process.env, process.getuid?.() ?? 0);
 }
 
 function printStatus(status: MethodResult<'daemon.status'>): void {

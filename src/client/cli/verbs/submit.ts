@@ -1,12 +1,15 @@
 import readline from 'node:readline';
 import type { Command } from 'commander';
-import { CorralError } from '../../../protocol/index.ts';
+import { z } from 'zod';
+import { CorralError, describeIssues, jobSpecSchema } from '../../../protocol/index.ts';
 import type { Client, JobRequest } from '../../index.ts';
 import { addJobOptions, jobRequest, jobSettings } from '../job-options.ts';
 import { printJson, printLine } from '../print.ts';
 import { withClient } from '../session.ts';
 
 type Flags = Parameters<typeof jobRequest>[1] & { batch?: true; json?: true };
+
+const lineSchema = jobSpecSchema.partial().extend({ shell: z.string().optional() });
 
 export function addSubmit(program: Command): void {
   addJobOptions(program.command('submit'))
@@ -51,11 +54,19 @@ function readRequest(line: string, number: number): JobRequest {
     if (!(error instanceof SyntaxError)) throw error;
     throw new CorralError('INVALID_PARAMS', `Line ${number} is not JSON (${error.message}). Nothing was submitted.`);
   }
-  if (typeof request !== 'object' || request === null || (!('command' in request) && !('shell' in request))) {
+  const parsed = lineSchema.safeParse(request);
+  if (!parsed.success) {
     throw new CorralError(
       'INVALID_PARAMS',
-      `Line ${number} names no command. Write {"command":["program","argument"]} or {"shell":"line"}. Nothing was submitted.`,
+      `Line ${number}: ${describeIssues(parsed.error, [])}. Nothing was submitted.`,
     );
   }
-  return request as JobRequest;
+  const { shell, command } = parsed.data;
+  if ((shell === undefined) === (command === undefined)) {
+    throw new CorralError(
+      'INVALID_PARAMS',
+      `Line ${number} must name one of command and shell: {"command":["program","argument"]} or {"shell":"line"}. Nothing was submitted.`,
+    );
+  }
+  return parsed.data as JobRequest;
 }

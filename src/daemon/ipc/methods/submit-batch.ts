@@ -20,7 +20,7 @@ export async function submitBatch(
     const isShared = env !== undefined && env === sharedEnv;
     const parsed = jobSpecSchema.safeParse({ ...rest, env: isShared ? {} : env });
     if (!parsed.success)
-      throw new CorralError('INVALID_PARAMS', `Job ${index + 1} of the batch: ${describeIssues(parsed.error)}`);
+      throw new CorralError('INVALID_PARAMS', `Job ${index + 1} of the batch: ${describeIssues(parsed.error, [])}`);
     const spec = isShared ? { ...parsed.data, env } : parsed.data;
     return definitionFrom(spec, backend.jobDefaults);
   });

@@ -1,0 +1,126 @@
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { test } from 'node:test';
+import { setTimeout as delay } from 'node:timers/promises';
+import { type Client, CorralError } from '../../src/client/index.ts';
+import { startDaemon, tiers } from '../support/daemon.ts';
+
+const rounds = 25;
+
+/** Says when it is about to end. How long its end then takes is nobody's doing, so a bare spawn of it is measured beside. */
+const saysItsEnd = 'sleep 0.05; exec date +%s.%N';
+
+for (const { tier, skip } of tiers) {
+  test(`G5: wait returns on the event: at a median of at most 5 ms after the job's own end (tier ${tier})`, {
+    skip,
+  }, async (t) => {
+    const { client } = await startDaemon(t, { tier });
+    const waited: number[] = [];
+    const bare: number[] = [];
+    for (let n = 0; n < rounds; n += 1) {
+      bare.push(await endOfBareProcess());
+      const { id } = await client.submit({ shell: saysItsEnd });
+      await client.wait(id);
+      const returnedMs = nowMs();
+      waited.push(returnedMs - Number(await outputOf(client, id)) * 1_000);
+    }
+    const overheadMs = median(waited) - median(bare);
+    t.diagnostic(
+      `median ${overheadMs.toFixed(2)} ms: ${median(waited).toFixed(2)} ms less ${median(bare).toFixed(2)} ms of a bare process, over ${rounds} jobs`,
+    );
+    assert.ok(overheadMs <= 5, `median overhead ${overheadMs} ms`);
+    assert.ok(median(bare) > 0, 'control: the clock of the processes and ours agree');
+  });
+}
+
+async function endOfBareProcess(): Promise<number> {
+  const child = spawn('sh', ['-c', saysItsEnd], { stdio: ['ignore', 'pipe', 'ignore'] });
+  let output = '';
+  child.stdout.on('data', (chunk) => {
+    output += chunk;
+  });
+  const closed = once(child, 'close');
+  await once(child, 'exit');
+  const endedMs = nowMs();
+  await closed;
+  return endedMs - Number(output) * 1_000;
+}
+
+async function outputOf(client: Client, jobId: number): Promise<string> {
+  let output = '';
+  for await (const piece of client.logs(jobId)) output += piece;
+  return output;
+}
+
+function nowMs(): number {
+  return performance.timeOrigin + performance.now();
+}
+
+function median(values: readonly number[]): number {
+  return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? Number.NaN;
+}
+
+test('G5: a wait on a dead daemon ends within its timeout, with an error that says what to do', async (t) => {
+  const { daemon, client } = await startDaemon(t);
+  const { id } = await client.submit({ command: ['sleep', '60'] });
+  const outcome = timed(client.wait(id, { timeoutMs: 700 }));
+  await delay(100);
+  await daemon.kill();
+  const { error, tookMs } = await outcome;
+  assert.equal(error?.code, 'DAEMON_UNREACHABLE');
+  assert.match(error?.message ?? '', /corral daemon start/);
+  assert.ok(tookMs <= 800, `${tookMs} ms`);
+});
+
+test('G5: a wait on a daemon that hangs ends soon after its timeout', async (t) => {
+  const { daemon, client } = await startDaemon(t);
+  const { id } = await client.submit({ command: ['sleep', '60'] });
+  process.kill(daemon.pid, 'SIGSTOP');
+  const { error, tookMs } = await timed(client.wait(id, { timeoutMs: 500 }));
+  assert.equal(error?.code, 'CALL_TIMEOUT');
+  assert.ok(tookMs <= 2_000, `${tookMs} ms`);
+});
+
+test('G5: a wait that is over says WAIT_TIMEOUT and leaves the job alone', async (t) => {
+  const { client } = await startDaemon(t);
+  const { id } = await client.submit({ command: ['sleep', '60'] });
+  const { error, tookMs } = await timed(client.wait(id, { timeoutMs: 300 }));
+  assert.equal(error?.code, 'WAIT_TIMEOUT');
+  assert.ok(tookMs >= 295 && tookMs <= 600, `${tookMs} ms`);
+  assert.equal((await client.get(id)).status, 'running');
+});
+
+test('G5: a wait goes on after the daemon was killed and started again', async (t) => {
+  const { daemon, client } = await startDaemon(t, { parallel: 1 });
+  const { id } = await client.submit({ command: ['sleep', '60'] });
+  const { id: next } = await client.submit({ command: ['true'] });
+  const waiting = client.wait([id, next], { timeoutMs: 10_000 });
+  await daemon.kill();
+  await daemon.start();
+  const [lost, completed] = await waiting;
+  assert.deepEqual([lost?.cause, completed?.status], ['supervisor-lost', 'completed']);
+});
+
+test('G5: with --any the first end is enough', async (t) => {
+  const { client } = await startDaemon(t, { parallel: 2 });
+  const { id: slow } = await client.submit({ command: ['sleep', '60'] });
+  const { id: quick } = await client.submit({ command: ['true'] });
+  const jobs = await client.wait([slow, quick], { mode: 'any', timeoutMs: 10_000 });
+  assert.deepEqual(
+    jobs.map((job) => job.id),
+    [quick],
+  );
+});
+
+async function timed(work: Promise<unknown>): Promise<{ error: CorralError | null; tookMs: number }> {
+  const startedMs = performance.now();
+  const error = await work.then(
+    () => null,
+    (reason: unknown) => {
+      if (reason instanceof CorralError) return reason;
+      throw reason;
+    },
+  );
+  return { error, tookMs: performance.now() - startedMs };
+}

@@ -1,0 +1,173 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import fs from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
+import type { TestContext } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { type Client, type ConnectOptions, connect } from '../../src/client/index.ts';
+import { findCgroupPlace, removeLeaves } from '../../src/daemon/process/cgroup.ts';
+import { sweepProcesses } from '../../src/daemon/process/sweep.ts';
+import { isAlive } from './processes.ts';
+import { waitFor } from './wait-for.ts';
+
+const program = fileURLToPath(new URL('../../src/daemon/main.ts', import.meta.url));
+
+/** Daemons of tests start in half the time when they need not compile themselves anew. */
+const compileCache = fileURLToPath(new URL('../../node_modules/.cache/corral', import.meta.url));
+
+export type Tier = 'cgroup' | 'scan';
+
+/** The tiers that this host can give, with the reason for one that it cannot. */
+export const tiers: readonly { tier: Tier; skip: string | false }[] = [
+  { tier: 'cgroup', skip: whyNoCgroup() },
+  { tier: 'scan', skip: false },
+];
+
+function whyNoCgroup(): string | false {
+  const place = findCgroupPlace(0xfff_ffff, process.getuid?.() ?? 0);
+  if (typeof place === 'string') return `tier cgroup cannot be had here: ${place}`;
+  fs.rmdirSync(place.base);
+  return false;
+}
+
+export interface DaemonOptions {
+  readonly tier?: Tier;
+  readonly parallel?: number;
+  readonly env?: Record<string, string>;
+}
+
+/** A folder for one test's daemon, with everything that the daemon leaves in it, and on the machine, gone at the end of the test. */
+export class DaemonUnderTest {
+  readonly dir: string;
+  readonly socket: string;
+  readonly stateDir: string;
+  readonly env: Record<string, string>;
+  readonly #clients: Client[] = [];
+  #child: ChildProcess | null = null;
+
+  constructor(t: TestContext, options: DaemonOptions = {}) {
+    this.dir = fs.mkdtempSync(path.join(os.tmpdir(), 'corral-test-'));
+    this.stateDir = `${this.dir}/state`;
+    this.socket = `${this.dir}/run/corral.sock`;
+    this.env = {
+      PATH: process.env.PATH ?? '/usr/bin:/bin',
+      HOME: this.dir,
+      NODE_COMPILE_CACHE: compileCache,
+      CORRAL_STATE_DIR: this.stateDir,
+      CORRAL_RUNTIME_DIR: `${this.dir}/run`,
+      CORRAL_LAUNCHER: process.env.CORRAL_LAUNCHER ?? 'posix_spawn',
+      ...(options.tier === undefined ? {} : { CORRAL_CONTAINMENT: options.tier }),
+      ...options.env,
+    };
+    t.after(() => this.#cleanUp());
+  }
+
+  get pid(): number {
+    const pid = this.#child?.pid;
+    if (pid === undefined) throw new Error('the daemon was not started');
+    return pid;
+  }
+
+  /** Starts a daemon in the state directory. Resolves when it is ready. */
+  async start(): Promise<this> {
+    const { child, report } = spawnDaemon(this.env);
+    this.#child = child;
+    const text = await report;
+    if (!text.includes('"ok":true')) throw new Error(`the daemon did not start: ${text}${this.log()}`);
+    return this;
+  }
+
+  async client(options: Partial<ConnectOptions> = {}): Promise<Client> {
+    const client = await connect({ socket: this.socket, env: this.env, ...options });
+    this.#clients.push(client);
+    return client;
+  }
+
+  /** SIGKILL, at once. Resolves when the daemon is gone. */
+  async kill(): Promise<void> {
+    await this.signal('SIGKILL');
+  }
+
+  /** Sends a signal that ends the daemon. Resolves with its exit code. */
+  async signal(signal: NodeJS.Signals): Promise<number | null> {
+    const child = this.#child;
+    if (child === null || child.exitCode !== null || child.signalCode !== null) return null;
+    const exit = once(child, 'exit');
+    child.kill(signal);
+    const [code] = await exit;
+    return code;
+  }
+
+  log(): string {
+    const file = `${this.stateDir}/daemon.log`;
+    return fs.existsSync(file) ? fs.readFileSync(file, 'utf8') : '';
+  }
+
+  /** The cgroup that holds this daemon's leaves, whether or not it exists now. */
+  leavesDir(): string | null {
+    const place = findCgroupPlace(this.instance(), process.getuid?.() ?? 0);
+    return typeof place === 'string' ? null : place.base;
+  }
+
+  instance(): number {
+    const db = new DatabaseSync(`${this.stateDir}/corral.db`, { readOnly: true });
+    try {
+      return Number(db.prepare("SELECT value FROM meta WHERE key = 'instance'").get()?.value);
+    } finally {
+      db.close();
+    }
+  }
+
+  async #cleanUp(): Promise<void> {
+    for (const client of this.#clients) client.close();
+    await this.kill();
+    if (fs.existsSync(`${this.stateDir}/corral.db`)) {
+      await sweepProcesses({ instance: this.instance(), leaders: [] });
+      const leaves = this.leavesDir();
+      if (leaves !== null) {
+        await waitFor('the leaves are gone', () => {
+          removeLeaves(leaves);
+          return fs.readdirSync(leaves, { withFileTypes: true }).every((entry) => !entry.isDirectory());
+        });
+        fs.rmdirSync(leaves);
+      }
+    }
+    fs.rmSync(this.dir, { recursive: true, force: true });
+  }
+}
+
+/** Spawns a daemon; `report` resolves with the line in which it says that it is ready, or why not. */
+export function spawnDaemon(env: Record<string, string>): { child: ChildProcess; report: Promise<string> } {
+  const child = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', program], {
+    cwd: '/',
+    env: { ...env, CORRAL_READY_FD: '3' },
+    stdio: ['ignore', 'inherit', 'inherit', 'pipe'],
+  });
+  const report = new Promise<string>((resolve) => {
+    let text = '';
+    child.stdio[3]?.on('data', (chunk) => {
+      text += String(chunk);
+    });
+    child.stdio[3]?.on('close', () => resolve(text));
+  });
+  return { child, report };
+}
+
+/** A running daemon with a client. */
+export async function startDaemon(
+  t: TestContext,
+  options: DaemonOptions = {},
+): Promise<{ daemon: DaemonUnderTest; client: Client }> {
+  const daemon = await new DaemonUnderTest(t, options).start();
+  const client = await daemon.client();
+  if (options.parallel !== undefined) await client.setGroup('default', { parallel: options.parallel });
+  return { daemon, client };
+}
+
+export async function guardianPid(client: Client): Promise<number> {
+  const { guardianPid: pid } = await client.status();
+  if (pid === null || !isAlive(pid)) throw new Error('there is no guardian');
+  return pid;
+}

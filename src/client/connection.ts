@@ -90,8 +90,15 @@ export class Connection {
   }
 
   /** Resolves when the daemon has closed the connection: that is the end of a daemon that was asked to stop. */
-  async closedByDaemon(): Promise<void> {
-    await (await this.#transport)?.closed;
+  async closedByDaemon(timeoutMs: number): Promise<void> {
+    const transport = await this.#transport;
+    const outcome = await Promise.race([transport?.closed, delay(timeoutMs, 'timeout', { ref: false })]);
+    if (outcome === 'timeout') {
+      throw new CorralError(
+        'CALL_TIMEOUT',
+        `The daemon is still stopping after ${timeoutMs / 1_000} s: some process cannot be killed. See: corral ls --status stopping`,
+      );
+    }
   }
 
   close(): void {

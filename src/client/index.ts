@@ -75,6 +75,9 @@ export type ListOptions = MethodParams<'list'>;
 const maxBatchBytes = 700 * 1024;
 const maxBatchJobs = 5_000;
 
+/** Graces of jobs are cut to 5 s when the daemon stops, so one that takes longer than this has a process that cannot be killed. */
+const stopTimeoutMs = 60_000;
+
 /** The daemon holds a wait for this long at most; each call so gets its answer within `timeoutMs` beyond it. */
 const defaultTimeoutMs = 30_000;
 
@@ -204,10 +207,10 @@ export class Client implements AsyncDisposable {
     return this.#connection.call('daemon.status', {}, 'repeatable');
   }
 
-  /** Asks the daemon to end all jobs gracefully and exit. Resolves with its pid when it has gone. */
+  /** Asks the daemon to end all jobs gracefully and exit. Resolves with its pid when it has gone; `CALL_TIMEOUT` if it has not after a minute. */
   async stopDaemon(): Promise<{ pid: number }> {
     const stopping = await this.#connection.call('daemon.stop', {}, 'once');
-    await this.#connection.closedByDaemon();
+    await this.#connection.closedByDaemon(stopTimeoutMs);
     return stopping;
   }
 

@@ -19,7 +19,10 @@ test('the tour in the README prints what it says', async (t) => {
   for (const step of steps) {
     const [command = '', ...expected] = step.trimEnd().split('\n');
     const shell = command.replaceAll('npx corral', `${root}/bin/corral`);
-    const { stdout } = await promisify(execFile)('/bin/sh', ['-c', shell], { env: cli.daemon.env, cwd: cli.daemon.dir });
+    const { stdout } = await promisify(execFile)('/bin/sh', ['-c', shell], {
+      env: cli.daemon.env,
+      cwd: cli.daemon.dir,
+    });
     assert.deepEqual(withoutTimes(stdout.trimEnd()), withoutTimes(expected.join('\n')), command);
   }
 });
@@ -29,8 +32,13 @@ test('the example of the library in the README runs', async (t) => {
   const example = /```ts\n(.*?)```/s.exec(readme)?.[1] ?? '';
   const file = `${root}/test/integration/.readme-example.${process.pid}.ts`;
   t.after(() => fs.rmSync(file, { force: true }));
-  fs.writeFileSync(file, example.replace("'corral'", "'../../src/client/index.ts'").replace("['make', 'test']", "['echo', 'made']"));
-  const { stdout } = await promisify(execFile)(process.execPath, ['--disable-warning=ExperimentalWarning', file], { env: cli.daemon.env });
+  fs.writeFileSync(
+    file,
+    example.replace("'corral'", "'../../src/client/index.ts'").replace("['make', 'test']", "['echo', 'made']"),
+  );
+  const { stdout } = await promisify(execFile)(process.execPath, ['--disable-warning=ExperimentalWarning', file], {
+    env: cli.daemon.env,
+  });
   assert.equal(stdout, 'made\n');
 });
 
@@ -44,5 +52,7 @@ test('the two commands of the README are the ones that CI runs', () => {
 
 /** Times differ from run to run, and the width of their column with them. */
 function withoutTimes(text: string): string[][] {
-  return text.split('\n').map((line) => line.split(/\s{2,}/).map((cell) => (/^\d+(\.\d+)?m?s$/.test(cell) ? 'TIME' : cell)));
+  return text
+    .split('\n')
+    .map((line) => line.split(/\s{2,}/).map((cell) => (/^\d+(\.\d+)?m?s$/.test(cell) ? 'TIME' : cell)));
 }

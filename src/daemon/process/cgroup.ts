@@ -165,7 +165,7 @@ class LeafHold implements Hold {
    */
   launchInside<T>(spawn: () => T): T {
     return this.#shared.marker.spawnMarked(this.#mark, () => {
-      fs.writeFileSync(`${this.#path}/cgroup.procs`, '0');
+      enter(this.#path);
       try {
         return spawn();
       } finally {
@@ -222,6 +222,15 @@ class LeafHold implements Hold {
 
   #isPopulated(): boolean {
     return fs.readFileSync(`${this.#path}/cgroup.events`, 'utf8').includes('populated 1');
+  }
+}
+
+function enter(leaf: string): void {
+  try {
+    fs.writeFileSync(`${leaf}/cgroup.procs`, '0');
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new Error(`the cgroup of the job cannot be entered: ${reason}`, { cause: error });
   }
 }
 

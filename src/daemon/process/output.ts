@@ -1,4 +1,6 @@
 import fs from 'node:fs';
+import { dirname } from 'node:path';
+import { promisify } from 'node:util';
 import { isErrno } from '../../protocol/index.ts';
 import type { Job, OutputFacts } from '../core/index.ts';
 
@@ -13,21 +15,25 @@ const jobsPerFolder = 1_000;
  */
 export class OutputFiles {
   readonly #root: string;
-  readonly #made = new Set<string>();
 
   constructor(stateDir: string) {
     this.#root = `${stateDir}/output`;
   }
 
-  /** Opens the files of a new attempt. The caller closes both descriptors; they are the same where the streams are not split. */
-  open(jobId: number, attempt: number, split: boolean): { stdout: number; stderr: number } {
-    const folder = this.#folder(jobId);
-    if (!this.#made.has(folder)) {
-      fs.mkdirSync(folder, { recursive: true, mode: 0o700 });
-      this.#made.add(folder);
+  /**
+   * Opens the files of a new attempt. The caller closes both descriptors; they are the same where the streams are not split.
+   * Not on the event loop: making a file waits for the file system's journal, which the store's own commits keep busy (1.4 ms
+   * of 2.3 ms per job, measured).
+   */
+  async open(jobId: number, attempt: number, split: boolean): Promise<{ stdout: number; stderr: number }> {
+    const stdout = await this.#openToAppend(this.path(jobId, attempt, split, 'stdout'));
+    if (!split) return { stdout, stderr: stdout };
+    try {
+      return { stdout, stderr: await this.#openToAppend(this.path(jobId, attempt, split, 'stderr')) };
+    } catch (error) {
+      fs.closeSync(stdout);
+      throw error;
     }
-    const stdout = openToAppend(this.path(jobId, attempt, split, 'stdout'));
-    return { stdout, stderr: split ? openToAppend(this.path(jobId, attempt, split, 'stderr')) : stdout };
   }
 
   path(jobId: number, attempt: number, split: boolean, stream: StreamName): string {
@@ -84,11 +90,20 @@ export class OutputFiles {
     }
   }
 
+  async #openToAppend(path: string): Promise<number> {
+    const flags = fs.constants.O_WRONLY | fs.constants.O_CREAT | fs.constants.O_APPEND;
+    try {
+      return await openFile(path, flags, 0o600);
+    } catch (error) {
+      if (!isErrno(error, 'ENOENT')) throw error;
+      fs.mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+      return openFile(path, flags, 0o600);
+    }
+  }
+
   #folder(jobId: number): string {
     return `${this.#root}/${Math.floor(jobId / jobsPerFolder)}`;
   }
 }
 
-function openToAppend(path: string): number {
-  return fs.openSync(path, fs.constants.O_WRONLY | fs.constants.O_CREAT | fs.constants.O_APPEND, 0o600);
-}
+const openFile = promisify(fs.open);

@@ -65,30 +65,31 @@ export class Runner {
     const attempt = currentAttempt(job).number;
     checkFolder(definition.cwd);
     const file = findProgram(definition.command[0] ?? '', definition.env, definition.cwd);
-    const stdin = openInput(definition.stdin);
-    const { stdout, stderr } = this.#options.output.open(job.id, attempt, definition.splitOutput);
-    const spec: LaunchSpec = {
-      file,
-      argv: definition.command,
-      cwd: definition.cwd,
-      env: {
-        ...definition.env,
-        CORRAL_JOB_ID: String(job.id),
-        CORRAL_ATTEMPT: String(attempt),
-        CORRAL_SOCKET: this.#options.socket,
-        ...hold.env,
-      },
-      stdio: [stdin, stdout, stderr],
-    };
+    const { stdout, stderr } = await this.#options.output.open(job.id, attempt, definition.splitOutput);
+    const descriptors = new Set([stdout, stderr]);
     try {
+      const stdin = openInput(definition.stdin);
+      descriptors.add(stdin);
+      const spec: LaunchSpec = {
+        file,
+        argv: definition.command,
+        cwd: definition.cwd,
+        env: {
+          ...definition.env,
+          CORRAL_JOB_ID: String(job.id),
+          CORRAL_ATTEMPT: String(attempt),
+          CORRAL_SOCKET: this.#options.socket,
+          ...hold.env,
+        },
+        stdio: [stdin, stdout, stderr],
+      };
       const leader = await this.#options.launcher.launch(spec, (spawn) => hold.launchInside(spawn));
       // The leader is not reaped before this turn of the loop is over, so its entry in /proc is there and is its own.
-      const startTicks = readStat(leader.pid)?.startTicks ?? 0;
-      return { leader, startTicks };
+      return { leader, startTicks: readStat(leader.pid)?.startTicks ?? 0 };
     } catch (error) {
-      throw describeSpawnFailure(file, error);
+      throw error instanceof SpawnError ? error : describeSpawnFailure(file, error);
     } finally {
-      for (const fd of new Set(spec.stdio)) fs.closeSync(fd);
+      for (const fd of descriptors) fs.closeSync(fd);
     }
   }
 
@@ -114,11 +115,21 @@ export class Runner {
   }
 }
 
+/** Opening a FIFO would wait for its writer, and the daemon with it. open(2): with O_NONBLOCK it does not, and can be told. */
 function openInput(path: string | null): number {
+  if (path === null) return fs.openSync('/dev/null', 'r');
+  let fd: number;
   try {
-    return fs.openSync(path ?? '/dev/null', 'r');
+    fd = fs.openSync(path, fs.constants.O_RDONLY | fs.constants.O_NONBLOCK);
   } catch (error) {
     if (!(error instanceof Error)) throw error;
     throw new SpawnError(`standard input ${path}: ${error.message}`, 126);
   }
+  const stat = fs.fstatSync(fd);
+  if (stat.isFile() || stat.isCharacterDevice()) return fd;
+  fs.closeSync(fd);
+  throw new SpawnError(
+    `standard input ${path} is not a file. Give it a file, or let the job open it itself: -c 'cmd <${path}'`,
+    126,
+  );
 }

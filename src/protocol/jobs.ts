@@ -19,10 +19,14 @@ export const defaultGroup = 'default';
 /** Longest time that a setting may name: a hundred years, in ms. Far beyond 2^31, and safe to add to any clock. */
 const maxDurationMs = 100 * 365 * 86_400_000;
 
-const nulFree = (what: string) =>
-  z.string().refine((text) => !text.includes('\0'), `${what} holds a NUL byte, which no program can be given`);
+/** Text that a program can be given and the store gives back unchanged. */
+const text = (what: string) =>
+  z
+    .string()
+    .refine((value) => !value.includes('\0'), `${what} holds a NUL byte, which no program can be given`)
+    .refine((value) => value.isWellFormed(), `${what} holds half of a surrogate pair, which is not Unicode`);
 const absolutePath = (what: string) =>
-  nulFree(what).refine((text) => text.startsWith('/'), `${what} must be an absolute path`);
+  text(what).refine((path) => path.startsWith('/'), `${what} must be an absolute path`);
 const durationMs = z.number().int().positive().max(maxDurationMs);
 
 export const jobIdSchema = z.number().int().positive().safe();
@@ -31,18 +35,18 @@ export const jobIdSchema = z.number().int().positive().safe();
 export const jobSpecSchema = z.strictObject({
   /** Program and arguments, as execvp(3) takes them: the first is looked up in the job's PATH if it has no slash. */
   command: z
-    .array(nulFree('command'))
+    .array(text('command'))
     .min(1)
     .max(10_000)
     .refine((argv) => argv[0] !== '', 'command names no program'),
   /** Environment of the job, whole: nothing of the daemon's own is added but the CORRAL_ variables. */
   env: z.record(
-    nulFree('env').refine((name) => name !== '' && !name.includes('='), 'a variable name is empty or holds "="'),
-    nulFree('env'),
+    text('env').refine((name) => name !== '' && !name.includes('='), 'a variable name is empty or holds "="'),
+    text('env'),
   ),
   cwd: absolutePath('cwd'),
-  name: z.string().min(1).max(200).optional(),
-  group: z.string().min(1).max(100).optional(),
+  name: text('name').min(1).max(200).optional(),
+  group: text('group').min(1).max(100).optional(),
   /** File that the job reads as its standard input. Absent: /dev/null. */
   stdin: absolutePath('stdin').optional(),
   /** Two output files, one for each stream, in place of one that has both in order. */
@@ -58,7 +62,7 @@ export const jobSpecSchema = z.strictObject({
   /** What becomes of the job if the daemon dies or stops while it runs. */
   onSupervisorLost: z.enum(['fail', 'retry']).optional(),
   /** A second submit with the same key answers with the first one's job. */
-  idempotencyKey: z.string().min(1).max(200).optional(),
+  idempotencyKey: text('idempotencyKey').min(1).max(200).optional(),
 });
 
 export type JobSpec = z.input<typeof jobSpecSchema>;

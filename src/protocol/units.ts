@@ -11,7 +11,8 @@ const durationPattern = /^(\d+(?:\.\d+)?)(ms|s|m|h|d)$/;
 export function parseDuration(text: string): number | null {
   if (text === '0' || text === 'off') return null;
   const match = durationPattern.exec(text);
-  const ms = match ? Math.round(Number(match[1]) * unitMs[match[2] as keyof typeof unitMs]) : Number.NaN;
+  const exactMs = match ? Number(match[1]) * unitMs[match[2] as keyof typeof unitMs] : Number.NaN;
+  const ms = exactMs > 0 ? Math.max(1, Math.round(exactMs)) : exactMs; // A very short time is not the same as none.
   if (!Number.isSafeInteger(ms)) {
     throw new RangeError(`"${text}" is not a duration. Write it like 500ms, 20s, 30m, 24h or 60d (off for none).`);
   }

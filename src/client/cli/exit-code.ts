@@ -19,12 +19,17 @@ export function exitCodeOf(job: JobView): number {
     case 'spawn-error':
       return job.exitCode ?? exitCodes.ourFailure;
     case 'signal':
-      return 128 + (os.constants.signals[job.signal as NodeJS.Signals] ?? 0);
+      return 128 + signalNumber(job.signal ?? '');
     case 'max-runtime':
       return exitCodes.timeout;
     default:
       return exitCodes.ourFailure;
   }
+}
+
+/** Real-time signals have no name; they are written SIG40. */
+function signalNumber(name: string): number {
+  return os.constants.signals[name as NodeJS.Signals] ?? Number(name.slice(3));
 }
 
 /** A sentence on an end that the exit code alone does not explain; `null` where it does. */

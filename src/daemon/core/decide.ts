@@ -2,7 +2,14 @@
  * `decide(state, event, now)`: what an event changes and what is to be done about it. Pure and total: no I/O, no clock, no
  * chance, an answer for every event in every status. The supervisor commits the changes and only then runs the effects.
  */
-import { type BulkReport, type Cause, CorralError, type ErrorCode, unreachable } from '../../protocol/index.ts';
+import {
+  type BulkReport,
+  type Cause,
+  CorralError,
+  type ErrorCode,
+  type JobStatus,
+  unreachable,
+} from '../../protocol/index.ts';
 import { dueJobs } from './deadlines.ts';
 import type { Effect, Event } from './events.ts';
 import {
@@ -15,7 +22,7 @@ import {
   type JobDefinition,
   type LeaderExit,
   type State,
-  type StopMode,
+  type StopRequest,
   type Usage,
   withAttempt,
   withPhase,
@@ -41,7 +48,12 @@ export function decide(state: State, event: Event, now: Instant): Decision {
     case 'cancel':
       return bulk(event.request, event.jobIds, (jobId) => {
         const job = state.live.get(jobId);
-        if (job) return stop(job, { cause: 'cancel', mode: event.mode }, now);
+        if (job)
+          return stop(
+            job,
+            { cause: 'cancel', graceMs: event.mode === 'kill' ? null : job.definition.killGraceMs },
+            now,
+          );
         if (event.ended.has(jobId)) return nothing; // Cancelled means over, and it is.
         throw jobNotFound(jobId);
       });
@@ -75,20 +87,17 @@ export function decide(state: State, event: Event, now: Instant): Decision {
     case 'launched':
       return launched(state, event, now);
     case 'launchFailed':
-      return onLive(state, event.jobId, (job) =>
+      return onLive(state, event.jobId, ['starting'], (job) =>
         finish(
-          withAttempt(job, {
-            cause: currentAttempt(job).cause ?? 'spawn-error',
-            message: event.message,
-            exit: event.exit,
-          }),
+          job,
+          { cause: currentAttempt(job).cause ?? 'spawn-error', message: event.message, exit: event.exit },
           now,
         ),
       );
     case 'leaderExited':
-      return onLive(state, event.jobId, (job) => leaderExited(job, event, now));
+      return onLive(state, event.jobId, ['running', 'stopping'], (job) => leaderExited(job, event, now));
     case 'emptied':
-      return onLive(state, event.jobId, (job) => finish(withAttempt(job, { usage: event.usage }), now));
+      return onLive(state, event.jobId, ['stopping'], (job) => finish(job, { usage: event.usage }, now));
     case 'tick':
       return merge(dueJobs(state, now).map((job) => overdue(job, now)));
     case 'shutdown':
@@ -159,7 +168,7 @@ function setGroup(state: State, event: Extract<Event, { type: 'setGroup' }>): De
 }
 
 function launched(state: State, event: Extract<Event, { type: 'launched' }>, now: Instant): Decision {
-  return onLive(state, event.jobId, (job) => {
+  return onLive(state, event.jobId, ['starting'], (job) => {
     if (job.phase.status !== 'starting') return nothing;
     const { stopRequested } = job.phase;
     const { maxRuntimeMs } = job.definition;
@@ -178,60 +187,62 @@ function leaderExited(job: Job, event: Extract<Event, { type: 'leaderExited' }>,
   // A job that was being stopped keeps its cause: the first one wins.
   const cause = currentAttempt(job).cause ?? causeOf(exit);
   if (job.phase.status === 'stopping') {
-    const after = withAttempt(job, { exit, usage, cause });
-    return remaining === 0 ? finish(after, now, job) : { changes: [{ kind: 'job', before: job, after }], effects: [] };
+    const shown = { exit, usage, cause };
+    if (remaining === 0) return finish(job, shown, now);
+    return { changes: [{ kind: 'job', before: job, after: withAttempt(job, shown) }], effects: [] };
   }
-  const exited = withAttempt(job, { exit, usage, cause, strays: remaining });
-  if (remaining === 0) return finish(exited, now, job);
-  return beginStopping(exited, 'graceful', job.definition.killGraceMs, now, job);
+  const shown = { exit, usage, cause, strays: remaining };
+  if (remaining === 0) return finish(job, shown, now);
+  return beginStopping(withAttempt(job, shown), job.definition.killGraceMs, now, job);
 }
 
 function causeOf(exit: LeaderExit): Cause {
   return exit.signal === null ? 'exit' : 'signal';
 }
 
-/** Stops a job for a reason. What is already stopping keeps its cause, but can be made to hurry. */
-function stop(job: Job, request: { cause: Cause; mode: StopMode; graceMs?: number | null }, now: Instant): Decision {
-  const { cause, mode } = request;
+/** Stops a job for a reason. What is stopping already keeps its cause, but can be made to hurry. */
+function stop(job: Job, request: StopRequest, now: Instant): Decision {
+  const { cause, graceMs } = request;
   switch (job.phase.status) {
     case 'queued': {
       const after = withPhase(job, { status: 'cancelled', cause, finishedWallMs: now.wallMs });
       return { changes: [{ kind: 'job', before: job, after }], effects: [{ type: 'finished', job: after }] };
     }
     case 'starting': {
-      const first = job.phase.stopRequested?.cause ?? cause;
-      const after = withPhase(withAttempt(job, { cause: first }), {
-        status: 'starting',
-        stopRequested: { cause: first, mode },
-      });
+      const earlier = job.phase.stopRequested;
+      const stopRequested =
+        earlier === null ? request : { cause: earlier.cause, graceMs: shorterGrace(earlier.graceMs, graceMs) };
+      const after = withPhase(withAttempt(job, { cause: stopRequested.cause }), { status: 'starting', stopRequested });
       return { changes: [{ kind: 'job', before: job, after }], effects: [] };
     }
     case 'running':
-      return beginStopping(
-        withAttempt(job, { cause: currentAttempt(job).cause ?? cause }),
-        mode,
-        request.graceMs ?? job.definition.killGraceMs,
-        now,
-        job,
-      );
-    case 'stopping':
-      return mode === 'kill' && !job.phase.killed ? kill(job, now) : nothing;
+      return beginStopping(withAttempt(job, { cause: currentAttempt(job).cause ?? cause }), graceMs, now, job);
+    case 'stopping': {
+      if (job.phase.killed) return nothing;
+      if (graceMs === null) return kill(job, now);
+      if (job.phase.escalateAtMonoMs <= now.monoMs + graceMs) return nothing;
+      const after = withPhase(job, { ...job.phase, escalateAtMonoMs: now.monoMs + graceMs });
+      return { changes: [{ kind: 'job', before: job, after }], effects: [] };
+    }
     default:
       return nothing;
   }
 }
 
-function beginStopping(job: Job, mode: StopMode, graceMs: number | null, now: Instant, before: Job): Decision {
-  const graceful = mode === 'graceful' && graceMs !== null;
+function shorterGrace(a: number | null, b: number | null): number | null {
+  return a === null || b === null ? null : Math.min(a, b);
+}
+
+function beginStopping(job: Job, graceMs: number | null, now: Instant, before: Job): Decision {
   const after = withPhase(job, {
     status: 'stopping',
-    escalateAtMonoMs: now.monoMs + (graceful ? graceMs : killPatienceMs),
-    killed: !graceful,
+    escalateAtMonoMs: now.monoMs + (graceMs ?? killPatienceMs),
+    killed: graceMs === null,
     unkillable: false,
   });
   return {
     changes: [{ kind: 'job', before, after }],
-    effects: [{ type: graceful ? 'terminate' : 'kill', jobId: job.id }],
+    effects: [{ type: graceMs === null ? 'kill' : 'terminate', jobId: job.id }],
   };
 }
 
@@ -249,7 +260,7 @@ function kill(job: Job, now: Instant): Decision {
 function overdue(job: Job, now: Instant): Decision {
   switch (job.phase.status) {
     case 'running':
-      return stop(job, { cause: 'max-runtime', mode: 'graceful' }, now);
+      return stop(job, { cause: 'max-runtime', graceMs: job.definition.killGraceMs }, now);
     case 'stopping':
       return kill(job, now);
     default:
@@ -260,26 +271,19 @@ function overdue(job: Job, now: Instant): Decision {
 function shutdown(state: State, now: Instant): Decision {
   const again = state.admission === 'closing';
   const active = [...state.live.values()].filter((job) => job.phase.status !== 'queued');
-  const stops = active.map((job) =>
-    stop(
-      job,
-      {
-        cause: 'supervisor-lost',
-        mode: again ? 'kill' : 'graceful',
-        graceMs: Math.min(job.definition.killGraceMs ?? 0, shutdownGraceMs) || null,
-      },
-      now,
-    ),
-  );
+  const stops = active.map((job) => {
+    const graceMs = again ? null : shorterGrace(job.definition.killGraceMs, shutdownGraceMs);
+    return stop(job, { cause: 'supervisor-lost', graceMs }, now);
+  });
   const closing: Change = { kind: 'admission', before: state.admission, after: 'closing' };
   return merge([{ changes: [closing], effects: [] }, ...stops]);
 }
 
-/** Ends the current attempt. Its cause, already set, says how; an attempt that the supervisor lost may go back to the queue. */
-function finish(job: Job, now: Instant, before: Job = job): Decision {
-  const ended = endedJob(withAttempt(job, { finishedWallMs: now.wallMs }), now);
+/** Ends the current attempt with what its end has shown. An attempt that the supervisor lost may go back to the queue. */
+function finish(job: Job, shown: Partial<Attempt>, now: Instant): Decision {
+  const ended = endedJob(withAttempt(job, { ...shown, finishedWallMs: now.wallMs }), now);
   const effects: Effect[] = ended.phase.status === 'queued' ? [] : [{ type: 'finished', job: ended }];
-  return { changes: [{ kind: 'job', before, after: ended }], effects };
+  return { changes: [{ kind: 'job', before: job, after: ended }], effects };
 }
 
 /** The job after its current attempt is over. Shared by the live loop and by recovery. */
@@ -332,9 +336,10 @@ export function beginAttempt(job: Job, tier: string): Job {
 
 export const noUsage: Usage = { cpuMs: null, peakRssBytes: null };
 
-function onLive(state: State, jobId: number, then: (job: Job) => Decision): Decision {
+/** An outcome for a job that is in none of the statuses in which it can happen came too late, and changes nothing. */
+function onLive(state: State, jobId: number, statuses: readonly JobStatus[], then: (job: Job) => Decision): Decision {
   const job = state.live.get(jobId);
-  return job === undefined ? nothing : then(job);
+  return job === undefined || !statuses.includes(job.phase.status) ? nothing : then(job);
 }
 
 /** Does one thing to each of several jobs. A job that refuses is reported by name; the others proceed. */

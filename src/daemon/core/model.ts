@@ -68,6 +68,7 @@ export interface Attempt {
 /** Each status carries the data that only it has. The current attempt is the last one of `Job.attempts`. */
 export type JobPhase =
   | { readonly status: 'queued' }
+  /** A stop that comes before the launch has answered is carried out as soon as there is a process. */
   | { readonly status: 'starting'; readonly stopRequested: StopRequest | null }
   | { readonly status: 'running'; readonly deadlineMonoMs: number | null }
   | {
@@ -78,10 +79,10 @@ export type JobPhase =
     }
   | { readonly status: 'completed' | 'failed' | 'cancelled'; readonly cause: Cause; readonly finishedWallMs: number };
 
-/** A stop that came before the launch had answered; it is carried out as soon as there is a process. */
+/** A stop, and how much time it gives between SIGTERM and SIGKILL: `null` is SIGKILL at once. */
 export interface StopRequest {
   readonly cause: Cause;
-  readonly mode: StopMode;
+  readonly graceMs: number | null;
 }
 
 export type StopMode = 'graceful' | 'kill';

@@ -11,9 +11,11 @@ export function schedule(state: State, tier: string): Decision {
   const effects: Effect[] = [];
   if (state.admission === 'open') {
     for (const group of state.groups.values()) {
+      const taken = new Set<number>();
       for (let free = group.group.parallel - group.active; free > 0; free -= 1) {
-        const job = takeReady(state, group);
+        const job = takeReady(state, group, taken);
         if (job === undefined) break;
+        taken.add(job.id);
         const starting = beginAttempt(job, tier);
         changes.push({ kind: 'job', before: job, after: starting });
         effects.push({ type: 'launch', job: starting });
@@ -30,10 +32,11 @@ export function isDrained(state: State): boolean {
   return true;
 }
 
-function takeReady(state: State, group: GroupState): Job | undefined {
+/** A job may have several entries, if changes to it were taken back; it is taken once. */
+function takeReady(state: State, group: GroupState, taken: ReadonlySet<number>): Job | undefined {
   for (let entry = group.ready.pop(); entry !== undefined; entry = group.ready.pop()) {
     const job = state.live.get(entry.jobId);
-    if (job?.phase.status === 'queued') return job;
+    if (job?.phase.status === 'queued' && !taken.has(job.id)) return job;
   }
   return undefined;
 }

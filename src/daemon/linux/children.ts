@@ -11,7 +11,12 @@ const WNOWAIT = 0x0100_0000;
 const siginfoBytes = 128;
 const siginfoPidOffset = 16;
 const rusageBytes = 144;
-const signalName = new Map(Object.entries(os.constants.signals).map(([name, number]) => [number, name]));
+/** Where a signal has two names, the first is the usual one: SIGABRT, not SIGIOT. */
+const signalName = new Map(
+  Object.entries(os.constants.signals)
+    .reverse()
+    .map(([name, number]) => [number, name]),
+);
 
 /** How a child ended, and what it and the children that it waited for used. wait4(2), getrusage(2) */
 export interface ChildExit {

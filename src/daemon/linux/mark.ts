@@ -15,19 +15,20 @@ const launchBits = 24n;
 export interface Mark {
   /** 32 bits, drawn once per state directory. */
   readonly instance: number;
-  /** Counts launches; wraps after 16 million. */
+  /** Counts launches, from 0 again after 16 million. */
   readonly launch: number;
 }
 
-const wrap = 1 << Number(launchBits);
+/** Launch numbers are below this. */
+export const maxLaunches = 1 << Number(launchBits);
 
 export function encodeMark(mark: Mark): bigint {
-  return magic | (BigInt(mark.instance >>> 0) << launchBits) | BigInt(mark.launch % wrap);
+  return magic | (BigInt(mark.instance >>> 0) << launchBits) | BigInt(mark.launch % maxLaunches);
 }
 
 export function decodeMark(value: bigint): Mark | null {
   if (value >> 56n !== magic >> 56n) return null;
-  return { instance: Number((value >> launchBits) & 0xffff_ffffn), launch: Number(value & BigInt(wrap - 1)) };
+  return { instance: Number((value >> launchBits) & 0xffff_ffffn), launch: Number(value & BigInt(maxLaunches - 1)) };
 }
 
 /** The mark of a process; `null` if it has none, is gone, or may not be asked. */

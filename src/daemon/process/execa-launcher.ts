@@ -3,7 +3,10 @@ import { noUsage } from '../core/index.ts';
 import type { ChildReaper } from '../linux/index.ts';
 import type { Launcher, LaunchSpec, Leader } from './launcher.ts';
 
-/** Starts leaders with Node's own spawn, through execa: works wherever Node does, and costs more as the daemon's heap grows. */
+/**
+ * Starts leaders with Node's own spawn, through execa: works wherever Node does, and costs more as the daemon's heap grows. Node
+ * reports a death by a real-time signal, for which it has no name, as exit code 0; posix_spawn does not.
+ */
 export class ExecaLauncher implements Launcher {
   readonly name = 'execa';
   readonly #reaper: ChildReaper;

@@ -1,5 +1,5 @@
 import fs from 'node:fs';
-import { canMark, ifProcessLives, type Mark, readMark, withMark } from '../linux/index.ts';
+import { canMark, ifProcessLives, type Mark, maxLaunches, readMark, withMark } from '../linux/index.ts';
 import { markVariable } from './containment.ts';
 
 /** Hands out the marks by which the processes of this daemon's attempts are told from all others. */
@@ -19,7 +19,7 @@ export class Marker {
   }
 
   next(): Mark {
-    this.#launches += 1;
+    this.#launches = (this.#launches + 1) % maxLaunches;
     return { instance: this.instance, launch: this.#launches };
   }
 

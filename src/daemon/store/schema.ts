@@ -88,6 +88,8 @@ export function migrate(db: DatabaseSync, path: string): void {
       `The store ${path} has schema ${found}, and this corral knows only up to ${schemaVersion}. Nothing was changed. Run the newer corral that wrote it.`,
     );
   }
+  // Only now: setting the journal mode writes to the file.
+  db.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;');
   for (const [index, step] of migrations.entries()) {
     if (index < found) continue;
     db.exec(`BEGIN IMMEDIATE; ${step}; PRAGMA user_version = ${index + 1}; COMMIT;`);

@@ -47,8 +47,12 @@ export class SqliteStore implements Store {
     if (path !== ':memory:') fs.closeSync(fs.openSync(path, fs.constants.O_CREAT | fs.constants.O_RDWR, 0o600));
     const db = new DatabaseSync(path, { timeout: busyTimeoutMs });
     this.#db = db;
-    db.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;');
-    migrate(db, path);
+    try {
+      migrate(db, path);
+    } catch (error) {
+      db.close();
+      throw error;
+    }
     db.prepare("INSERT INTO meta (key, value) VALUES ('instance', ?) ON CONFLICT DO NOTHING").run(
       String(randomBytes(4).readUInt32LE()),
     );

@@ -1,0 +1,619 @@
+import assert from 'node:assert/strict';
+import fs from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
+import { describe, type TestContext, test } from 'node:test';
+import {
+  type Attempt,
+  beginAttempt,
+  type Change,
+  definitionFrom,
+  type Group,
+  type Job,
+  type JobPhase,
+  withAttempt,
+  withPhase,
+} from '../../src/daemon/core/index.ts';
+import { type JobQuery, SqliteStore, type Store, schemaVersion } from '../../src/daemon/store/index.ts';
+import { CorralError, type JobSpec, type JobStatus, jobSpecSchema } from '../../src/protocol/index.ts';
+
+const wallMs = 1_700_000_000_000;
+
+const groups: Group[] = [
+  { name: 'default', parallel: 4, maxQueued: 1_000 },
+  { name: 'Übungen 🐎', parallel: 0, maxQueued: 7 },
+];
+
+function queued(id: number, spec: Partial<JobSpec> = {}): Job {
+  return {
+    id,
+    definition: definitionFrom(
+      { command: ['sleep', String(id)], env: { PATH: '/bin' }, cwd: '/', ...spec },
+      { maxRuntimeMs: null, killGraceMs: 5_000 },
+    ),
+    submittedWallMs: wallMs + id,
+    phase: { status: 'queued' },
+    attempts: [],
+  };
+}
+
+const added = (after: Job): Change => ({ kind: 'job', before: null, after });
+const moved = (before: Job, after: Job): Change => ({ kind: 'job', before, after });
+const removed = (jobId: number): Change => ({ kind: 'jobRemoved', jobId });
+const set = (after: Group): Change => ({ kind: 'group', before: null, after });
+
+/** The changes that bring a job through these states, one after another. */
+function history(...states: Job[]): Change[] {
+  return states.map((after, index) => {
+    const before = states[index - 1];
+    return before === undefined ? added(after) : moved(before, after);
+  });
+}
+
+function started(job: Job, fields: Partial<Attempt> = {}): Job {
+  return withAttempt(beginAttempt(job, 'scan'), {
+    leader: { pid: 4_194_304, startTicks: 2 ** 52, bootId: 'b-1' },
+    startedWallMs: wallMs,
+    ...fields,
+  });
+}
+
+const failed: JobPhase = { status: 'failed', cause: 'exit', finishedWallMs: wallMs + 9 };
+
+/** A job in each phase, as changes that lead there; a phase that is not kept whole, as it comes back. */
+const lives: Record<JobStatus, { states: Job[]; comesBackAs?: JobPhase }> = (() => {
+  const first = queued(1);
+  const starting = beginAttempt(first, 'cgroup');
+  const running = withPhase(started(first), { status: 'running', deadlineMonoMs: null });
+  const stopping = withPhase(
+    withAttempt(running, { cause: 'exit', exit: { code: null, signal: 'SIGSEGV' }, strays: 3 }),
+    { status: 'stopping', escalateAtMonoMs: 5, killed: true, unkillable: true },
+  );
+  const ended = { finishedWallMs: wallMs + 9, usage: { cpuMs: 12.5, peakRssBytes: 2 ** 40 } };
+  return {
+    queued: { states: [first] },
+    starting: {
+      states: [first, withPhase(starting, { status: 'starting', stopRequested: { cause: 'cancel', graceMs: null } })],
+      comesBackAs: { status: 'starting', stopRequested: null },
+    },
+    running: {
+      states: [first, starting, withPhase(running, { status: 'running', deadlineMonoMs: 77 })],
+      comesBackAs: { status: 'running', deadlineMonoMs: null },
+    },
+    stopping: {
+      states: [first, starting, running, stopping],
+      comesBackAs: { status: 'stopping', escalateAtMonoMs: 0, killed: false, unkillable: false },
+    },
+    completed: {
+      states: [
+        first,
+        starting,
+        running,
+        withPhase(withAttempt(running, { ...ended, cause: 'exit', exit: { code: 0, signal: null } }), {
+          ...failed,
+          status: 'completed',
+        }),
+      ],
+    },
+    failed: {
+      states: [
+        first,
+        starting,
+        withPhase(
+          withAttempt(starting, {
+            ...ended,
+            cause: 'spawn-error',
+            exit: { code: 127, signal: null },
+            message: 'nope: „nicht gefunden“',
+          }),
+          { ...failed, cause: 'spawn-error' },
+        ),
+      ],
+    },
+    cancelled: { states: [first, withPhase(first, { ...failed, status: 'cancelled', cause: 'cancel' })] },
+  };
+})();
+
+const everything: JobQuery = { statuses: null, group: null, order: 'oldest', cursor: null, limit: 1_000 };
+
+function listIds(store: Store, query: Partial<JobQuery>): number[] {
+  return store.listJobs({ ...everything, ...query }).map(({ id }) => id);
+}
+
+function storeFailed(error: unknown): boolean {
+  return error instanceof CorralError && error.code === 'STORE_FAILED';
+}
+
+interface Place {
+  open(): Store;
+  /** Closes the store and opens it again, as the next daemon does; `null` where nothing outlives the store. */
+  readonly reopen: ((store: Store) => Store) | null;
+}
+
+/** What every store does. `place` makes a new, empty place and takes it away after the test. */
+function storeContract(name: string, place: (t: TestContext) => Place): void {
+  function opened(t: TestContext): { store: Store; places: Place } {
+    const places = place(t);
+    const store = places.open();
+    store.commit(groups.map(set), wallMs);
+    return { store, places };
+  }
+
+  describe(`${name}: load`, () => {
+    test('a new store is empty, and ids begin at 1', (t) => {
+      const store = place(t).open();
+      const { instance, ...snapshot } = store.load();
+      assert.deepEqual(snapshot, { groups: [], jobs: [], nextJobId: 1 });
+      assert.ok(Number.isInteger(instance) && instance >= 0 && instance <= 0xffff_ffff);
+      assert.equal(store.load().instance, instance);
+    });
+
+    test('every job that has not ended is loaded, by id, with all groups', (t) => {
+      const { store } = opened(t);
+      const jobs = [1, 2, 3, 4].map((id) => queued(id));
+      const [first, second, third] = jobs as [Job, Job, Job, Job];
+      const running = withPhase(started(third), { status: 'running', deadlineMonoMs: null });
+      store.commit(
+        [...jobs.toReversed().map(added), moved(first, withPhase(first, failed)), moved(third, running)],
+        wallMs,
+      );
+      const snapshot = store.load();
+      assert.deepEqual(snapshot.jobs, [second, running, jobs[3]]);
+      assert.deepEqual(
+        snapshot.groups.toSorted((a, b) => a.parallel - b.parallel),
+        groups.toSorted((a, b) => a.parallel - b.parallel),
+      );
+      assert.equal(snapshot.nextJobId, 5);
+    });
+
+    test('the settings of a group are the latest ones', (t) => {
+      const { store } = opened(t);
+      const group: Group = { name: 'default', parallel: 9, maxQueued: 8 };
+      store.commit([set(group)], wallMs);
+      assert.deepEqual(
+        store.load().groups.find((one) => one.name === 'default'),
+        group,
+      );
+    });
+  });
+
+  describe(`${name}: jobs come back as they were`, () => {
+    for (const [status, { states, comesBackAs }] of Object.entries(lives)) {
+      const last = states.at(-1) as Job;
+      const expected = comesBackAs === undefined ? last : withPhase(last, comesBackAs);
+
+      test(`${status}, in one commit`, (t) => {
+        const { store } = opened(t);
+        store.commit(history(...states), wallMs);
+        assert.deepEqual(store.findJob(1), expected);
+      });
+
+      test(`${status}, in one commit for each step`, (t) => {
+        const { store, places } = opened(t);
+        for (const change of history(...states)) store.commit([change], wallMs);
+        assert.deepEqual((places.reopen?.(store) ?? store).findJob(1), expected);
+      });
+    }
+
+    test('retried, with each of its attempts', (t) => {
+      const { store } = opened(t);
+      const first = queued(1, { onSupervisorLost: 'retry' });
+      const lost = withPhase(started(first, { cause: 'supervisor-lost', finishedWallMs: wallMs }), {
+        status: 'queued',
+      });
+      const again = withAttempt(beginAttempt(lost, 'cgroup'), { leader: { pid: 9, startTicks: 9, bootId: 'b-2' } });
+      store.commit(history(first, lost, again), wallMs);
+      assert.deepEqual(store.findJob(1)?.attempts, again.attempts);
+      assert.equal(store.findJob(1)?.attempts.length, 2);
+    });
+
+    const specs: { name: string; spec: Partial<JobSpec> }[] = [
+      {
+        name: 'every setting',
+        spec: {
+          command: ['/bin/sh', '-c', 'echo "$0"', ''],
+          name: 'nightly',
+          group: 'Übungen 🐎',
+          stdin: '/etc/hosts',
+          splitOutput: true,
+          priority: -1_000_000,
+          maxRuntimeMs: 100 * 365 * 86_400_000,
+          killGraceMs: null,
+          successCodes: [0, 3, 255],
+          onSupervisorLost: 'retry',
+          idempotencyKey: 'k/1',
+        },
+      },
+      {
+        name: 'any alphabet',
+        spec: {
+          command: ['/bin/écho', '𝒳ünï', '\u{10ffff}\ufeff\u202e'],
+          cwd: '/tmp/ß',
+          name: 'ジョブ 🐎',
+          env: { Ä: 'ö' },
+        },
+      },
+      { name: 'control characters', spec: { command: ['a', '\n\t\f\u001b[0m\u0001"\\\''], env: { X: '\n=;' } } },
+      { name: 'no environment', spec: { env: {} } },
+      {
+        name: 'variables with the names of prototypes and numbers',
+        spec: {
+          env: Object.fromEntries(['__proto__', 'constructor', '10', '9', ' '].map((key) => [key, `of ${key}`])),
+        },
+      },
+      {
+        name: '10,000 variables',
+        spec: {
+          env: Object.fromEntries(Array.from({ length: 10_000 }, (_, index) => [`V${index}`, `value ${index} ✓`])),
+        },
+      },
+      {
+        name: '10,000 arguments',
+        spec: { command: Array.from({ length: 10_000 }, (_, index) => `argument ${index}`) },
+      },
+    ];
+    for (const { name: about, spec } of specs) {
+      test(`with ${about}`, (t) => {
+        const { store, places } = opened(t);
+        const job = queued(1, spec);
+        store.commit([added(job)], wallMs);
+        assert.deepEqual((places.reopen?.(store) ?? store).findJob(1), job);
+      });
+    }
+
+    const odd: { name: string; text: string }[] = [
+      { name: 'half of a surrogate pair', text: 'a\ud800' },
+      { name: 'a NUL byte', text: 'a\0b' },
+    ];
+    for (const { name: about, text } of odd) {
+      test(`with ${about} in its name and key, or the protocol refuses them`, (t) => {
+        const spec = { command: ['true'], env: {}, cwd: '/', name: text, idempotencyKey: text };
+        if (!jobSpecSchema.safeParse(spec).success) return;
+        const { store } = opened(t);
+        const job = queued(1, spec);
+        store.commit([added(job)], wallMs);
+        assert.deepEqual(store.findJobByKey(text), job);
+      });
+    }
+
+    test('jobs with equal environments have each its own, whatever the order of the variables', (t) => {
+      const { store } = opened(t);
+      store.commit(
+        [added(queued(1, { env: { A: '1', B: '2' } })), added(queued(2, { env: { B: '2', A: '1' } }))],
+        wallMs,
+      );
+      store.commit([added(queued(3, { env: { A: '1' } }))], wallMs);
+      assert.deepEqual(
+        [1, 2, 3].map((id) => store.findJob(id)?.definition.env),
+        [{ A: '1', B: '2' }, { A: '1', B: '2' }, { A: '1' }],
+      );
+    });
+  });
+
+  describe(`${name}: find, list, count`, () => {
+    function filled(t: TestContext): Store {
+      const { store } = opened(t);
+      const jobs = Array.from({ length: 10 }, (_, index) =>
+        queued(index + 1, { group: index % 2 === 0 ? 'default' : 'Übungen 🐎', idempotencyKey: `key ${index + 1}` }),
+      );
+      const ended = jobs.filter(({ id }) => id <= 3).map((job) => moved(job, withPhase(job, failed)));
+      const starting = jobs.filter(({ id }) => id === 4).map((job) => moved(job, beginAttempt(job, 'scan')));
+      store.commit([...jobs.map(added), ...ended, ...starting], wallMs);
+      return store;
+    }
+
+    test('what is not there is not found', (t) => {
+      const store = filled(t);
+      assert.deepEqual(
+        [store.findJob(11), store.findJob(0), store.findJobByKey('key'), store.findJobByKey('')],
+        Array(4).fill(null),
+      );
+    });
+
+    test('jobs are found by id and by key, ended or not', (t) => {
+      const store = filled(t);
+      for (const id of [1, 4, 10]) {
+        assert.equal(store.findJob(id)?.id, id);
+        assert.equal(store.findJobByKey(`key ${id}`)?.id, id);
+      }
+    });
+
+    const lists: { name: string; query: Partial<JobQuery>; ids: number[] }[] = [
+      { name: 'oldest first', query: {}, ids: [1, 2, 3, 4, 5, 6, 7, 8, 9, 10] },
+      { name: 'newest first', query: { order: 'newest' }, ids: [10, 9, 8, 7, 6, 5, 4, 3, 2, 1] },
+      { name: 'the first page', query: { limit: 3 }, ids: [1, 2, 3] },
+      { name: 'a page of the oldest after a cursor', query: { cursor: 3, limit: 3 }, ids: [4, 5, 6] },
+      { name: 'a page of the newest after a cursor', query: { order: 'newest', cursor: 8, limit: 3 }, ids: [7, 6, 5] },
+      { name: 'nothing after the last', query: { cursor: 10 }, ids: [] },
+      { name: 'nothing after the first of the newest', query: { order: 'newest', cursor: 1 }, ids: [] },
+      { name: 'one status', query: { statuses: ['failed'] }, ids: [1, 2, 3] },
+      { name: 'several statuses', query: { statuses: ['failed', 'starting'] }, ids: [1, 2, 3, 4] },
+      { name: 'a status that no job has', query: { statuses: ['completed'] }, ids: [] },
+      { name: 'no status', query: { statuses: [] }, ids: [] },
+      { name: 'one group', query: { group: 'Übungen 🐎' }, ids: [2, 4, 6, 8, 10] },
+      { name: 'a group that does not exist', query: { group: "x' OR 1 --" }, ids: [] },
+      {
+        name: 'all filters together',
+        query: { group: 'default', statuses: ['queued'], order: 'newest', cursor: 9, limit: 1 },
+        ids: [7],
+      },
+    ];
+    for (const { name: about, query, ids } of lists)
+      test(`list gives ${about}`, (t) => assert.deepEqual(listIds(filled(t), query), ids));
+
+    for (const order of ['oldest', 'newest'] as const) {
+      test(`pages of the ${order} hold each job once, though jobs are added and removed in between`, (t) => {
+        const store = filled(t);
+        const seen: number[] = [];
+        for (let cursor: number | null = null, page = 1; ; page += 1) {
+          const ids: number[] = listIds(store, { order, cursor, limit: 3 });
+          seen.push(...ids);
+          if (ids.length === 0) break;
+          cursor = ids.at(-1) as number;
+          if (page === 1) store.commit([removed(2), added(queued(11))], wallMs);
+        }
+        assert.deepEqual(seen, order === 'oldest' ? [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11] : [10, 9, 8, 7, 6, 5, 4, 3, 1]);
+      });
+    }
+
+    test('counts name every status', (t) => {
+      assert.deepEqual(filled(t).countJobs(), {
+        queued: 6,
+        starting: 1,
+        running: 0,
+        stopping: 0,
+        completed: 0,
+        failed: 3,
+        cancelled: 0,
+      });
+    });
+  });
+
+  describe(`${name}: removal`, () => {
+    test('a removed job is found no more, and its key is free', (t) => {
+      const { store } = opened(t);
+      store.commit([added(queued(1, { idempotencyKey: 'k' })), added(queued(2))], wallMs);
+      store.commit([removed(1)], wallMs);
+      assert.deepEqual([store.findJob(1), store.findJobByKey('k'), listIds(store, {})], [null, null, [2]]);
+      store.commit([added(queued(3, { idempotencyKey: 'k' }))], wallMs);
+      assert.equal(store.findJobByKey('k')?.id, 3);
+    });
+
+    test('the id of a removed job is never used again, not even after a restart', (t) => {
+      const { store, places } = opened(t);
+      store.commit([added(queued(1)), added(queued(2))], wallMs);
+      store.commit([removed(2), removed(1)], wallMs);
+      assert.equal(store.load().nextJobId, 3);
+      assert.equal((places.reopen?.(store) ?? store).load().nextJobId, 3);
+    });
+
+    test('removing what is not there changes nothing', (t) => {
+      const { store } = opened(t);
+      store.commit([added(queued(1))], wallMs);
+      store.commit([removed(1), removed(1), removed(9)], wallMs);
+      assert.deepEqual(listIds(store, {}), []);
+    });
+
+    test('a job that shares its environment with a removed one keeps it', (t) => {
+      const { store } = opened(t);
+      const env = { SHARED: 'yes' };
+      store.commit([added(queued(1, { env })), added(queued(2, { env }))], wallMs);
+      store.commit([removed(1)], wallMs);
+      assert.deepEqual(store.findJob(2)?.definition.env, env);
+      store.commit([removed(2), added(queued(3, { env }))], wallMs);
+      assert.deepEqual(store.findJob(3)?.definition.env, env);
+    });
+  });
+
+  describe(`${name}: all or nothing`, () => {
+    const failing: { name: string; change: Change }[] = [
+      { name: 'an id that is taken', change: added(queued(1)) },
+      { name: 'a key that is taken', change: added(queued(8, { idempotencyKey: 'taken' })) },
+      { name: 'a group that does not exist', change: added(queued(8, { group: 'nope' })) },
+      {
+        name: 'a value that has no place',
+        change: added({ ...queued(8), submittedWallMs: 'yesterday' as unknown as number }),
+      },
+    ];
+    for (const { name: about, change } of failing) {
+      test(`a commit that fails at ${about} writes nothing, and the store goes on`, (t) => {
+        const { store, places } = opened(t);
+        const first = queued(1, { idempotencyKey: 'taken' });
+        store.commit([added(first)], wallMs);
+        const before = { ...store.load(), counts: store.countJobs() };
+        const env = { ONLY: 'here' };
+        const rest: Change[] = [
+          added(queued(2, { env })),
+          moved(first, started(first)),
+          set({ name: 'another', parallel: 1, maxQueued: 1 }),
+          set({ name: 'default', parallel: 99, maxQueued: 99 }),
+        ];
+
+        assert.throws(() => store.commit([...rest, change], wallMs), storeFailed);
+        assert.deepEqual({ ...store.load(), counts: store.countJobs() }, before);
+        assert.equal(store.findJob(2), null);
+
+        assert.throws(() => store.commit([removed(1), ...rest.slice(2), change, change], wallMs), storeFailed);
+        assert.deepEqual(store.findJob(1), first);
+
+        store.commit(rest, wallMs);
+        const again = places.reopen?.(store) ?? store;
+        assert.deepEqual(again.findJob(2)?.definition.env, env);
+        assert.equal(again.findJob(1)?.phase.status, 'starting');
+        assert.equal(again.load().groups.length, 3);
+      });
+    }
+
+    test('a commit of nothing, or of what is not kept, writes nothing', (t) => {
+      const { store } = opened(t);
+      store.commit([], wallMs);
+      store.commit([{ kind: 'admission', before: 'open', after: 'closing' }], wallMs);
+      assert.equal(store.load().nextJobId, 1);
+    });
+
+    test('10,000 jobs fit one commit', (t) => {
+      const { store } = opened(t);
+      const env = Object.fromEntries(Array.from({ length: 50 }, (_, index) => [`V${index}`, 'x'.repeat(100)]));
+      store.commit(
+        Array.from({ length: 10_000 }, (_, index) => added(queued(index + 1, { env }))),
+        wallMs,
+      );
+      assert.equal(store.countJobs().queued, 10_000);
+    });
+  });
+}
+
+function tempDir(t: TestContext): string {
+  const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'corral-store-'));
+  t.after(() => fs.rmSync(dir, { recursive: true, force: true }));
+  return dir;
+}
+
+function filePlace(t: TestContext) {
+  const file = `${tempDir(t)}/corral.db`;
+  let current: Store | null = null;
+  t.after(() => current?.close());
+  const open = (): Store => {
+    current = new SqliteStore(file);
+    return current;
+  };
+  return {
+    file,
+    open,
+    reopen(store: Store): Store {
+      store.close();
+      return open();
+    },
+  };
+}
+
+storeContract('SqliteStore on a file', filePlace);
+
+storeContract('SqliteStore in memory', (t) => ({
+  open() {
+    const store = new SqliteStore(':memory:');
+    t.after(() => store.close());
+    return store;
+  },
+  reopen: null,
+}));
+
+describe('SqliteStore: the file', () => {
+  function rows(file: string, sql: string): unknown[] {
+    const db = new DatabaseSync(file, { readOnly: true });
+    try {
+      return db
+        .prepare(sql)
+        .all()
+        .map((row) => Object.values(row));
+    } finally {
+      db.close();
+    }
+  }
+
+  test('a removal takes attempts, events and unused environments along', (t) => {
+    const { file, open } = filePlace(t);
+    const store = open();
+    const first = queued(1, { env: { A: '1' } });
+    const second = queued(2, { env: { B: '2' } });
+    const third = queued(3, { env: { B: '2' } });
+    store.commit([set(groups[0] as Group), added(first), added(second), added(third)], wallMs);
+    store.commit([moved(first, started(first)), moved(second, started(second))], wallMs);
+    const tables = () =>
+      ['jobs', 'attempts', 'events', 'environments'].map((table) =>
+        Number((rows(file, `SELECT count(*) FROM ${table}`)[0] as number[])[0]),
+      );
+    assert.deepEqual(tables(), [3, 2, 5, 2]);
+    store.commit([removed(1)], wallMs);
+    assert.deepEqual(tables(), [2, 1, 3, 1]);
+    store.commit([removed(2)], wallMs);
+    assert.deepEqual(tables(), [1, 0, 1, 1]);
+    store.commit([removed(3)], wallMs);
+    assert.deepEqual(tables(), [0, 0, 0, 0]);
+  });
+
+  test('every transition is an event, with its time, attempt and cause; other changes are none', (t) => {
+    const { file, open } = filePlace(t);
+    const store = open();
+    store.commit([set(groups[0] as Group)], wallMs);
+    lives.stopping.states.forEach((_, index, states) => {
+      store.commit(history(...states).slice(index, index + 1), wallMs + index);
+    });
+    const stopping = lives.stopping.states.at(-1) as Job;
+    store.commit([moved(stopping, withAttempt(stopping, { strays: 4 }))], wallMs);
+    store.commit([moved(stopping, withPhase(stopping, failed))], wallMs + 4);
+    assert.deepEqual(
+      rows(
+        file,
+        'SELECT wall_ms - 1700000000000, job_id, attempt, from_status, to_status, cause FROM events ORDER BY seq',
+      ),
+      [
+        [0, 1, 0, null, 'queued', null],
+        [1, 1, 1, 'queued', 'starting', null],
+        [2, 1, 1, 'starting', 'running', null],
+        [3, 1, 1, 'running', 'stopping', 'exit'],
+        [4, 1, 1, 'stopping', 'failed', 'exit'],
+      ],
+    );
+  });
+
+  test('what was committed is on the disk, whole, for another reader and without a close', (t) => {
+    const { file, open } = filePlace(t);
+    const store = open();
+    store.commit([...groups.map(set), added(queued(1))], wallMs);
+    const dir = tempDir(t);
+    for (const name of fs.readdirSync(path.dirname(file)))
+      fs.copyFileSync(`${path.dirname(file)}/${name}`, `${dir}/${name}`);
+    const copy = new SqliteStore(`${dir}/corral.db`);
+    t.after(() => copy.close());
+    assert.deepEqual(copy.findJob(1), queued(1));
+  });
+
+  test('it is private to its owner, and so is what SQLite puts beside it', (t) => {
+    const { file, open } = filePlace(t);
+    const umask = process.umask(0);
+    t.after(() => void process.umask(umask));
+    open().commit(groups.map(set), wallMs);
+    const modes = fs
+      .readdirSync(path.dirname(file))
+      .map((name) => [name, fs.statSync(`${path.dirname(file)}/${name}`).mode & 0o777]);
+    assert.deepEqual(Object.fromEntries(modes), { 'corral.db': 0o600, 'corral.db-wal': 0o600, 'corral.db-shm': 0o600 });
+  });
+
+  test('the instance is drawn once', (t) => {
+    const { open, reopen } = filePlace(t);
+    const store = open();
+    const { instance } = store.load();
+    assert.equal(reopen(store).load().instance, instance);
+    assert.notEqual(filePlace(t).open().load().instance, instance);
+  });
+
+  for (const journal of ['wal', 'delete']) {
+    test(`a newer schema is refused and the file is not changed (journal mode ${journal})`, (t) => {
+      const { file, open } = filePlace(t);
+      const newer = new DatabaseSync(file);
+      newer.exec(
+        `PRAGMA journal_mode = ${journal}; CREATE TABLE wonders (id); PRAGMA user_version = ${schemaVersion + 1}`,
+      );
+      newer.close();
+      const before = fs.readFileSync(file);
+      const refused = (error: unknown) =>
+        storeFailed(error) &&
+        (error as Error).message.includes(file) &&
+        (error as Error).message.includes(`schema ${schemaVersion + 1}`);
+      assert.throws(open, refused);
+      assert.throws(open, refused);
+      assert.deepEqual(fs.readFileSync(file), before);
+    });
+  }
+
+  test('a store that is refused is closed again, so that nothing is left beside it', (t) => {
+    const { file, open } = filePlace(t);
+    const newer = new DatabaseSync(file);
+    newer.exec(`PRAGMA journal_mode = wal; PRAGMA user_version = ${schemaVersion + 1}`);
+    newer.close();
+    assert.throws(open, storeFailed);
+    assert.deepEqual(fs.readdirSync(path.dirname(file)), ['corral.db']);
+  });
+});

@@ -154,7 +154,7 @@ function launcherContract(launcher: Launcher): void {
         LINES_: 'one\ntwo',
         Ä: 'ü🐎',
         EQUALS: '=a=b=',
-        LONG: 'x'.repeat(100_000),
+        LONG: 'x'.repeat(500),
       };
       const { text } = await run({ ...sh('cat /proc/$$/environ'), env });
       const entries = Object.entries(env).map(([name, value]) => `${name}=${value}`);
@@ -328,5 +328,27 @@ function launcherContract(launcher: Launcher): void {
   });
 }
 
-launcherContract(new PosixLauncher(reaper));
-launcherContract(new ExecaLauncher(reaper));
+const launchers = [new PosixLauncher(reaper), new ExecaLauncher(reaper)];
+for (const launcher of launchers) launcherContract(launcher);
+
+test('leaders of libuv and others that end at the same time are each reported', { timeout: 20_000 }, async () => {
+  const input = `${dir}/gate`;
+  execFileSync('mkfifo', [input]);
+  const writer = fs.openSync(input, 'r+');
+  const reader = fs.openSync(input, 'r');
+  const both = fs.openSync('/dev/null', 'w');
+  const codes = Array.from({ length: 60 }, (_, index) => index);
+  const leaders = await Promise.all(
+    codes.map((code) => {
+      const argv = ['sh', '-c', 'read -r line; exit "$1"', 'sh', String(code)];
+      const spec: LaunchSpec = { file: '/bin/sh', argv, env: {}, cwd: '/', stdio: [reader, both, both] };
+      return (launchers[code % launchers.length] as Launcher).launch(spec, outside);
+    }),
+  );
+  for (const fd of [writer, reader, both]) fs.closeSync(fd);
+  const ends = await Promise.all(leaders.map(({ ended }) => ended));
+  assert.deepEqual(
+    ends.map(({ exit }) => exit),
+    codes.map((code) => ({ code, signal: null })),
+  );
+});

@@ -823,6 +823,7 @@ describe('undo', () => {
       { name: 'a submit and its cancel', before: [], lost: [submit({}), cancel()] },
       { name: 'the cancel of a starting job', before: [submit({}, {})], lost: [cancel()] },
       { name: 'a launch', before: [submit({ maxRuntimeMs: 5 }, {})], lost: [launched()] },
+      { name: 'the launch of a cancelled job', before: [submit({}, {}), cancel()], lost: [launched()] },
       { name: 'a launch that failed', before: [submit({}, {})], lost: [launchFailed()] },
       { name: 'the cancel of a running job', before: [submit({ maxRuntimeMs: 5 }, {}), launched()], lost: [cancel()] },
       { name: 'a max runtime', before: [submit({ maxRuntimeMs: 5 }, {}), launched()], lost: [tick] },
@@ -869,6 +870,15 @@ describe('undo', () => {
 
 describe('what is written down', () => {
   const job = (scenario: Scenario): Job => scenario.jobs.get(1) as Job;
+
+  test('a job has what was asked for, every default filled in, and the time', () => {
+    const scenario = new Scenario();
+    const event = submit({ name: 'nightly', env: { A: '1' } });
+    scenario.turn(at(7), [event]);
+    const { definition, submittedWallMs } = job(scenario);
+    assert.deepEqual([definition], event.type === 'submit' && event.definitions);
+    assert.equal(submittedWallMs, at(7).wallMs);
+  });
 
   test('an attempt has its tier, leader, times, exit and usage', () => {
     const scenario = new Scenario();
@@ -930,8 +940,8 @@ describe('what is written down', () => {
 
   test('a daemon that is told to stop is drained when the last slot is free, queued jobs or not', () => {
     const scenario = new Scenario();
-    scenario.turn(at(0), [submit({}, {})]);
     assert.equal(isDrained(scenario.state), false);
+    scenario.turn(at(0), [submit({}, {})]);
     scenario.turn(at(1), [shutdown]);
     assert.equal(isDrained(scenario.state), false);
     scenario.turn(at(2), [launched()]);

@@ -15,6 +15,9 @@ import { dispatch, type Session } from './dispatch.ts';
 /** Clients at once. A further one is told so and disconnected. */
 export const maxConnections = 1_000;
 
+/** How long a refused peer may take to read why. */
+const farewellMs = 1_000;
+
 export interface IpcServerOptions {
   readonly socketPath: string;
   readonly backend: Backend;
@@ -75,7 +78,9 @@ export function startIpcServer(options: IpcServerOptions): Promise<IpcServer> {
   function refuse(socket: IpcSocket, code: ErrorCode, message: string): void {
     send(socket, rpcError(null, code, message));
     forget(socket);
-    socket.destroySoon();
+    // Only our side is closed at once: a peer that is still writing would get EPIPE, and never read why.
+    socket.end();
+    setTimeout(() => socket.destroy(), farewellMs).unref();
   }
 
   function onConnect(socket: IpcSocket): void {

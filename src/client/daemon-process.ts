@@ -55,12 +55,12 @@ function launch(paths: CorralPaths, env: Environment, logFile: string): Promise<
   const child = spawn(process.execPath, [...nodeFlags, daemonProgram], {
     detached: true,
     cwd: '/',
-    env: { ...daemonEnv, ...compileCache(paths), CORRAL_READY_FD: '3' },
-    stdio: ['ignore', 'ignore', logFd, 'pipe'],
+    env: { ...daemonEnv, ...compileCache(paths), CORRAL_BACKGROUND: '1' },
+    stdio: ['ignore', 'pipe', logFd],
   });
   fs.closeSync(logFd);
   child.unref();
-  const ready = child.stdio[3];
+  const ready = child.stdout;
   return new Promise((resolve, reject) => {
     let text = '';
     const timer = setTimeout(() => settle(null), startTimeoutMs);

@@ -4,7 +4,7 @@ import { CorralError, isErrno, version } from '../protocol/index.ts';
 import { readConfig } from './config/index.ts';
 import { currentAttempt } from './core/index.ts';
 import { startIpcServer } from './ipc/index.ts';
-import { becomeSubreaper, ChildReaper, peerCredentials } from './linux/index.ts';
+import { becomeSubreaper, ChildReaper, closeInheritedDescriptors, peerCredentials } from './linux/index.ts';
 import { createLog } from './log.ts';
 import { chooseContainment, chooseLauncher, Guardian, OutputFiles, Runner } from './process/index.ts';
 import type { Log } from './shells.ts';
@@ -12,12 +12,13 @@ import { lockStateDir, makePrivateDir } from './state-dir.ts';
 import { SqliteStore } from './store/index.ts';
 import { Supervisor } from './supervisor.ts';
 
-/** A background daemon has descriptor 3: it says there, in one JSON line, that it is ready or why it is not. */
-const readyFd = 3;
-const isBackground = process.env.CORRAL_READY_FD === String(readyFd);
-delete process.env.CORRAL_READY_FD;
+/** A background daemon says on its stdout, in one JSON line, that it is ready or why it is not. */
+const isBackground = process.env.CORRAL_BACKGROUND === '1';
+delete process.env.CORRAL_BACKGROUND;
+const stdout = 1;
 
 async function main(): Promise<void> {
+  closeInheritedDescriptors();
   const uid = process.getuid?.() ?? 0;
   const startedAt = new Date().toISOString();
   const config = readConfig(process.env, uid);
@@ -149,8 +150,9 @@ function dieLoudly(log: Log & { close(): Promise<void> }): void {
 function sayReady(report: { ok: true; pid: number } | { ok: false; code: string; message: string }): void {
   if (!isBackground) return;
   try {
-    fs.writeSync(readyFd, `${JSON.stringify(report)}\n`);
-    fs.closeSync(readyFd);
+    fs.writeSync(stdout, `${JSON.stringify(report)}\n`);
+    fs.closeSync(stdout);
+    fs.openSync('/dev/null', 'w'); // Takes the number that is free: stdout's.
   } catch (error) {
     if (!isErrno(error, 'EPIPE', 'EBADF')) throw error; // Whoever started us did not stay to hear it.
   }

@@ -67,8 +67,8 @@ export class Supervisor {
   #storeFails = false;
   #alarm: { atMonoMs: number; timer: NodeJS.Timeout } | null = null;
   #drainedWasSaid = false;
-  /** Jobs that the turn under way has changed: newer than the store, forgotten once it has them. */
-  readonly #uncommitted = new Map<number, Job>();
+  /** Jobs that the turn under way has changed, or removed: newer than the store, forgotten once it has them. */
+  readonly #uncommitted = new Map<number, Job | 'removed'>();
   readonly #uncommittedByKey = new Map<string, Job>();
   readonly #watchers = new Map<number, Set<() => void>>();
 
@@ -206,7 +206,7 @@ export class Supervisor {
     const undos: (() => void)[] = [];
     const take = (decision: { changes: readonly Change[]; effects: readonly Effect[] }) => {
       undos.push(apply(this.#state, decision.changes));
-      for (const change of decision.changes) if (change.kind === 'job') this.#remember(change.after);
+      for (const change of decision.changes) this.#remember(change);
       changes.push(...decision.changes);
       effects.push(...decision.effects);
     };
@@ -275,16 +275,25 @@ export class Supervisor {
   }
 
   #findEnded(jobId: number): Job | null {
-    return this.#state.live.has(jobId) ? null : (this.#uncommitted.get(jobId) ?? this.#options.store.findJob(jobId));
+    if (this.#state.live.has(jobId)) return null;
+    const newer = this.#uncommitted.get(jobId);
+    if (newer === 'removed') return null;
+    return newer ?? this.#options.store.findJob(jobId);
   }
 
   #findByKey(key: string): Job | null {
-    return this.#uncommittedByKey.get(key) ?? this.#options.store.findJobByKey(key);
+    const newer = this.#uncommittedByKey.get(key);
+    if (newer !== undefined) return newer;
+    const stored = this.#options.store.findJobByKey(key);
+    return stored !== null && this.#uncommitted.get(stored.id) === 'removed' ? null : stored;
   }
 
-  #remember(job: Job): void {
-    this.#uncommitted.set(job.id, job);
-    if (job.definition.idempotencyKey !== null) this.#uncommittedByKey.set(job.definition.idempotencyKey, job);
+  #remember(change: Change): void {
+    if (change.kind === 'jobRemoved') this.#uncommitted.set(change.jobId, 'removed');
+    if (change.kind !== 'job') return;
+    const { id, definition } = change.after;
+    this.#uncommitted.set(id, change.after);
+    if (definition.idempotencyKey !== null) this.#uncommittedByKey.set(definition.idempotencyKey, change.after);
   }
 
   #forgetUncommitted(): void {

@@ -21,7 +21,7 @@ export function parseDuration(text: string): number | null {
 
 /** Writes milliseconds the way people say them: `350ms`, `4.2s`, `12m 5s`, `3h 2m`, `2d 4h`. */
 export function formatDuration(ms: number): string {
-  if (ms < 1_000) return `${Math.round(ms)}ms`;
+  if (ms < 1_000) return `${Math.floor(ms)}ms`;
   if (ms < 10_000) return `${(Math.floor(ms / 100) / 10).toFixed(1)}s`;
   const pairs = [
     ['d', unitMs.d, 'h', unitMs.h],

@@ -1,8 +1,10 @@
 import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
 import { once } from 'node:events';
 import fs from 'node:fs';
 import { test } from 'node:test';
-import { CommandLine, outcomeOf } from '../support/cli.ts';
+import { promisify } from 'node:util';
+import { CommandLine, corral, outcomeOf } from '../support/cli.ts';
 import { isAlive, pidsWith, sleepToken } from '../support/processes.ts';
 import { waitFor } from '../support/wait-for.ts';
 
@@ -238,6 +240,25 @@ test('daemon start, status and stop', async (t) => {
   assert.equal((await cli.run(['daemon', 'stop'])).code, 0);
   assert.equal(isAlive(status.pid), false, 'stop returns when the daemon is gone');
   assert.equal((await cli.run(['daemon', 'start'])).code, 0, 'and another can start at once');
+});
+
+test('a daemon that is started from a shell keeps none of its open files, and hands none to jobs', async (t) => {
+  const cli = new CommandLine(t);
+  const { stdout } = await promisify(execFile)(
+    '/bin/sh',
+    ['-c', `exec 4>kept 9>kept; ${corral} run -c 'ls -l /proc/self/fd'`],
+    {
+      env: cli.daemon.env,
+      cwd: cli.daemon.dir,
+    },
+  );
+  assert.doesNotMatch(stdout, /kept/);
+  const { pid } = JSON.parse((await cli.run(['daemon', 'status', '--json'])).stdout);
+  const links = fs.readdirSync(`/proc/${pid}/fd`).map((fd) => fs.readlinkSync(`/proc/${pid}/fd/${fd}`));
+  assert.equal(
+    links.some((link) => link.endsWith('/kept')),
+    false,
+  );
 });
 
 test('an explicit socket never starts a daemon', async (t) => {

@@ -158,6 +158,15 @@ test('a submit with the same idempotency key makes one job; with another command
   );
 });
 
+test('a removal and a submit with its idempotency key at the same moment: the submit makes a job of its own', async (t) => {
+  const { client } = await startDaemon(t);
+  const { id } = await client.submit({ command: ['true'], idempotencyKey: 'k' });
+  await client.wait(id);
+  const [, again] = await Promise.all([client.remove(id), client.submit({ command: ['true'], idempotencyKey: 'k' })]);
+  assert.deepEqual(again, { id: 2, created: true });
+  assert.equal((await client.get(2)).idempotencyKey, 'k');
+});
+
 test('higher priority starts first, then age, also over a restart', async (t) => {
   const { daemon, client } = await startDaemon(t, { parallel: 0 });
   const submitted = await client.submitBatch(

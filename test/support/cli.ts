@@ -3,7 +3,7 @@ import type { TestContext } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { DaemonUnderTest } from './daemon.ts';
 
-const corral = fileURLToPath(new URL('../../bin/corral', import.meta.url));
+export const corral = fileURLToPath(new URL('../../bin/corral', import.meta.url));
 
 export interface Outcome {
   readonly code: number | null;

@@ -7,7 +7,8 @@ import { DatabaseSync } from 'node:sqlite';
 import type { TestContext } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { type Client, type ConnectOptions, connect } from '../../src/client/index.ts';
-import { findCgroupPlace, removeLeaves } from '../../src/daemon/process/cgroup.ts';
+import { findCgroupPlace } from '../../src/daemon/process/cgroup-place.ts';
+import { removeLeaves } from '../../src/daemon/process/cgroup-tree.ts';
 import { sweepProcesses } from '../../src/daemon/process/sweep.ts';
 import { isAlive } from './processes.ts';
 import { waitFor } from './wait-for.ts';
@@ -142,15 +143,15 @@ export class DaemonUnderTest {
 export function spawnDaemon(env: Record<string, string>): { child: ChildProcess; report: Promise<string> } {
   const child = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', program], {
     cwd: '/',
-    env: { ...env, CORRAL_READY_FD: '3' },
-    stdio: ['ignore', 'inherit', 'inherit', 'pipe'],
+    env: { ...env, CORRAL_BACKGROUND: '1' },
+    stdio: ['ignore', 'pipe', 'inherit'],
   });
   const report = new Promise<string>((resolve) => {
     let text = '';
-    child.stdio[3]?.on('data', (chunk) => {
+    child.stdout?.on('data', (chunk) => {
       text += String(chunk);
     });
-    child.stdio[3]?.on('close', () => resolve(text));
+    child.stdout?.on('close', () => resolve(text));
   });
   return { child, report };
 }

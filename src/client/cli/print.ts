@@ -5,6 +5,18 @@ export function printLine(line = ''): void {
   process.stdout.write(`${line}\n`);
 }
 
+/** Waits for a slow reader instead of holding its bytes in memory. */
+export function write(target: NodeJS.WriteStream, bytes: Buffer): Promise<void> {
+  return new Promise((resolve, reject) => {
+    target.once('error', reject);
+    target.write(bytes, (error) => {
+      target.off('error', reject);
+      if (error) reject(error);
+      else resolve();
+    });
+  });
+}
+
 export function printJson(value: unknown): void {
   printLine(JSON.stringify(value, null, 2));
 }

@@ -54,12 +54,17 @@ export class ChildReaper {
 
   /** Reports the exit of a child that was spawned through libc. Call it in the same turn as the spawn. */
   expectLeader(pid: number, onExit: (exit: ChildExit) => void): void {
+    this.#libuvPids.delete(pid);
     this.#leaders.set(pid, onExit);
   }
 
-  /** A child that Node started; libuv reaps it, and loses its exit event if anyone else does. */
-  leaveToLibuv(pid: number): void {
+  /**
+   * A child that Node started; libuv reaps it, and loses its exit event if anyone else does. Returns what to call once it has
+   * ended: its pid may then be anybody's.
+   */
+  leaveToLibuv(pid: number): () => void {
     this.#libuvPids.add(pid);
+    return () => this.#libuvPids.delete(pid);
   }
 
   /** Children that nobody started on purpose: orphans of jobs. Pids of zombies included. */
@@ -77,19 +82,12 @@ export class ChildReaper {
       if (pid === 0) break;
       if (this.#libuvPids.has(pid)) {
         // libuv reaps it in this same turn of the loop; whatever ended behind it is seen in the next.
-        this.#forgetWhenReaped(pid);
         setImmediate(this.#onSigchld);
         break;
       }
       this.#reap(pid);
     }
     this.onExits();
-  }
-
-  #forgetWhenReaped(pid: number): void {
-    setImmediate(() => {
-      if (!fs.existsSync(`/proc/${pid}`)) this.#libuvPids.delete(pid);
-    });
   }
 
   #reap(pid: number): void {

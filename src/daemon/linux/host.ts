@@ -1,6 +1,9 @@
+import fs from 'node:fs';
+import { ifProcessLives } from './children.ts';
 import { checked, errnoName, flock, getsockopt, getxattr, lastErrno, systemError } from './libc.ts';
 
 const LOCK_EX = 2;
+const O_CLOEXEC = 0o2000000;
 const LOCK_NB = 4;
 const SOL_SOCKET = 1;
 const SO_PEERCRED = 17;
@@ -34,4 +37,18 @@ export function isDelegated(cgroupDir: string): boolean {
     const length = getxattr(cgroupDir, name, value, value.length);
     return length > 0 && value.toString('latin1', 0, length) === '1';
   });
+}
+
+/**
+ * Closes what this process inherited beyond stdin, stdout and stderr. A daemon that somebody's shell started would otherwise
+ * keep that shell's locks and pipes open, and hand them to jobs. Everything that Node opens itself is close-on-exec; what
+ * is not came from outside. proc_pid_fdinfo(5)
+ */
+export function closeInheritedDescriptors(): void {
+  for (const name of fs.readdirSync('/proc/self/fd')) {
+    const fd = Number(name);
+    const info = ifProcessLives(() => fs.readFileSync(`/proc/self/fdinfo/${fd}`, 'latin1'));
+    const flags = /^flags:\s+([0-7]+)$/m.exec(info ?? '')?.[1];
+    if (fd > 2 && flags !== undefined && (Number.parseInt(flags, 8) & O_CLOEXEC) === 0) fs.closeSync(fd);
+  }
 }

@@ -1,5 +1,5 @@
 export { becomeSubreaper, type ChildExit, ChildReaper, childrenOf, ifProcessLives } from './children.ts';
-export { isDelegated, type PeerCredentials, peerCredentials, tryLock } from './host.ts';
+export { closeInheritedDescriptors, isDelegated, type PeerCredentials, peerCredentials, tryLock } from './host.ts';
 export { canMark, decodeMark, encodeMark, type Mark, maxLaunches, readMark, withMark } from './mark.ts';
 export {
   isAlive,

@@ -1,64 +1,12 @@
 import fs from 'node:fs';
 import { isErrno } from '../../protocol/index.ts';
 import type { ProcessIdentity } from '../core/index.ts';
-import { ifProcessLives, isAlive, isDelegated, type Mark, readStat, signalIf } from '../linux/index.ts';
+import { type Mark, signalIf } from '../linux/index.ts';
+import type { CgroupPlace } from './cgroup-place.ts';
+import { alivePids, isIn, leavesOf, removeLeaves, removeTree } from './cgroup-tree.ts';
 import { type Containment, type Hold, markVariable, type SweepReport } from './containment.ts';
-import { instanceText, type Marker, markText } from './marks.ts';
+import { type Marker, markText } from './marks.ts';
 import { sweepProcesses } from './sweep.ts';
-
-/** Where leaves can be made: a folder for this daemon's, and the cgroup that the daemon itself is in. */
-export interface CgroupPlace {
-  readonly mount: string;
-  readonly base: string;
-  readonly home: string;
-  readonly reason: string;
-}
-
-/**
- * Finds a place for leaves, by trying. Our own cgroup if it was delegated to us or we own it; for root, the top of the hierarchy.
- *
- * @returns the place, or the sentence that says why there is none
- */
-export function findCgroupPlace(instance: number, uid: number): CgroupPlace | string {
-  const mount = cgroup2Mount();
-  if (mount === null) return 'no cgroup v2 hierarchy is mounted';
-  const own = ownCgroup();
-  if (own === null) return 'this process is in no cgroup v2';
-  const home = own === '/' ? mount : `${mount}${own}`;
-  const name = `corral-${instanceText(instance)}`;
-  const ownIsOurs = own !== '/' && (uid === 0 ? isDelegated(home) : ownerOf(home) === uid);
-  if (!ownIsOurs && uid !== 0) {
-    return `the cgroup ${home} is not delegated to this user; under a systemd user manager it would be: systemd-run --user -p Delegate=yes`;
-  }
-  const base = ownIsOurs ? `${home}/${name}` : `${mount}/${name}`;
-  const failure = probe(base, home);
-  if (failure !== null) return failure;
-  return {
-    mount,
-    base,
-    home,
-    reason: ownIsOurs ? `the cgroup ${home} is delegated to this daemon` : `root may make cgroups in ${mount}`,
-  };
-}
-
-/** Does once what every launch does: make a leaf, go in, come out, kill it, remove it. */
-function probe(base: string, home: string): string | null {
-  const leaf = `${base}/probe`;
-  try {
-    fs.mkdirSync(leaf, { recursive: true });
-    try {
-      fs.writeFileSync(`${leaf}/cgroup.procs`, '0');
-    } finally {
-      fs.writeFileSync(`${home}/cgroup.procs`, '0');
-    }
-    fs.writeFileSync(`${leaf}/cgroup.kill`, '1');
-    fs.rmdirSync(leaf);
-    return null;
-  } catch (error) {
-    if (!(error instanceof Error)) throw error;
-    return `the cgroup ${base} cannot be used: ${error.message}${error.message.includes('cgroup.kill') ? ' (cgroup.kill needs Linux 5.14)' : ''}`;
-  }
-}
 
 /** What the holds of one containment share. */
 interface Shared {
@@ -246,80 +194,4 @@ function watchEvents(path: string, onChange: () => void): () => void {
     const timer = setInterval(onChange, withoutWatchMs);
     return () => clearInterval(timer);
   }
-}
-
-/** Live processes in a cgroup and those below it: a job may make cgroups in its leaf. */
-function alivePids(cgroup: string): number[] {
-  return ['', ...leavesOf(cgroup, true)].flatMap((below) => {
-    const procs =
-      ifProcessLives(() =>
-        fs.readFileSync(below === '' ? `${cgroup}/cgroup.procs` : `${cgroup}/${below}/cgroup.procs`, 'utf8'),
-      ) ?? '';
-    return procs
-      .split('\n')
-      .filter((line) => line !== '' && line !== '0')
-      .map(Number)
-      .filter((pid) => {
-        const stat = readStat(pid);
-        return stat !== undefined && isAlive(stat);
-      });
-  });
-}
-
-function leavesOf(cgroup: string, recursive = false): string[] {
-  const entries = ifProcessLives(() => fs.readdirSync(cgroup, { withFileTypes: true, recursive })) ?? [];
-  return entries
-    .filter((entry) => entry.isDirectory())
-    .map((entry) => `${entry.parentPath}/${entry.name}`.slice(cgroup.length + 1));
-}
-
-/** Removes the leaves below a cgroup whose processes have all been killed. Those that are still dying stay. */
-export function removeLeaves(base: string): void {
-  for (const leaf of leavesOf(base)) removeTree(`${base}/${leaf}`);
-}
-
-/** Removes a cgroup and those below it. False where processes are still dying in it. */
-function removeTree(cgroup: string): boolean {
-  if (removeOne(cgroup)) return true;
-  for (const below of leavesOf(cgroup, true).reverse()) if (!removeOne(`${cgroup}/${below}`)) return false;
-  return removeOne(cgroup);
-}
-
-function removeOne(cgroup: string): boolean {
-  try {
-    fs.rmdirSync(cgroup);
-    return true;
-  } catch (error) {
-    if (isErrno(error, 'ENOENT')) return true;
-    if (isErrno(error, 'EBUSY', 'ENOTEMPTY')) return false;
-    throw error;
-  }
-}
-
-/** Whether a process is in this cgroup or below it. `leaf` counts from the mount, as /proc/PID/cgroup does. */
-function isIn(pid: number, leaf: string): boolean {
-  const own = ifProcessLives(() => fs.readFileSync(`/proc/${pid}/cgroup`, 'utf8'));
-  const path = own === undefined ? null : unifiedPath(own);
-  return path !== null && `${path}/`.startsWith(`${leaf}/`);
-}
-
-function cgroup2Mount(): string | null {
-  for (const line of fs.readFileSync('/proc/self/mountinfo', 'utf8').split('\n')) {
-    const [mount, kind] = line.split(' - ');
-    if (kind?.startsWith('cgroup2 ')) return mount?.split(' ')[4] ?? null;
-  }
-  return null;
-}
-
-function ownCgroup(): string | null {
-  return unifiedPath(fs.readFileSync('/proc/self/cgroup', 'utf8'));
-}
-
-/** The path after `0::`, which is the cgroup v2 one. cgroups(7) */
-function unifiedPath(text: string): string | null {
-  return /^0::(.*)$/m.exec(text)?.[1] ?? null;
-}
-
-function ownerOf(path: string): number | null {
-  return ifProcessLives(() => fs.statSync(path).uid) ?? null;
 }

@@ -38,11 +38,11 @@ export class ExecaLauncher implements Launcher {
       const cause: unknown = (await child).cause;
       throw cause instanceof Error ? cause : new Error(`${spec.file} could not be started`);
     }
-    this.#reaper.leaveToLibuv(pid);
-    const ended = child.then(({ exitCode, signal }) => ({
-      exit: { code: exitCode ?? null, signal: signal ?? null },
-      usage: noUsage,
-    }));
+    const reaped = this.#reaper.leaveToLibuv(pid);
+    const ended = child.then(({ exitCode, signal }) => {
+      reaped();
+      return { exit: { code: exitCode ?? null, signal: signal ?? null }, usage: noUsage };
+    });
     return { pid, ended };
   }
 }

@@ -61,7 +61,7 @@ export class Guardian {
       stdio: ['pipe', 'ignore', 'ignore', lockFd],
     });
     this.#child = child;
-    if (child.pid !== undefined) reaper.leaveToLibuv(child.pid);
+    if (child.pid !== undefined) child.on('exit', reaper.leaveToLibuv(child.pid));
     // A dead guardian's pipe breaks; its exit event is what is acted upon.
     child.stdin?.on('error', () => {});
     child.on('error', (error) => {

@@ -1,6 +1,7 @@
 import { CorralError } from '../../protocol/index.ts';
 import type { ChildReaper } from '../linux/index.ts';
-import { CgroupContainment, findCgroupPlace } from './cgroup.ts';
+import { CgroupContainment } from './cgroup.ts';
+import { findCgroupPlace } from './cgroup-place.ts';
 import type { Containment } from './containment.ts';
 import type { Launcher } from './launcher.ts';
 import { Marker } from './marks.ts';

@@ -43,16 +43,8 @@ export class SqliteStore implements Store {
 
   /** Opens the file, makes it if there is none, and brings its schema up to date. */
   constructor(path: string) {
-    // SQLite gives the -wal and -shm files the mode of the database file.
-    if (path !== ':memory:') fs.closeSync(fs.openSync(path, fs.constants.O_CREAT | fs.constants.O_RDWR, 0o600));
-    const db = new DatabaseSync(path, { timeout: busyTimeoutMs });
+    const db = openDatabase(path);
     this.#db = db;
-    try {
-      migrate(db, path);
-    } catch (error) {
-      db.close();
-      throw error;
-    }
     db.prepare("INSERT INTO meta (key, value) VALUES ('instance', ?) ON CONFLICT DO NOTHING").run(
       String(randomBytes(4).readUInt32LE()),
     );
@@ -262,6 +254,26 @@ export class SqliteStore implements Store {
       attempts: this.#findAttempts.all(id).map(attemptFrom),
       phase: phaseFrom(text(row.status) as JobStatus, row),
     };
+  }
+}
+
+/** Opens or makes the file and brings its schema up to date. What cannot be opened is left as it is. */
+function openDatabase(path: string): DatabaseSync {
+  let db: DatabaseSync | null = null;
+  try {
+    // SQLite gives the -wal and -shm files the mode of the database file.
+    if (path !== ':memory:') fs.closeSync(fs.openSync(path, fs.constants.O_CREAT | fs.constants.O_RDWR, 0o600));
+    db = new DatabaseSync(path, { timeout: busyTimeoutMs });
+    migrate(db, path);
+    return db;
+  } catch (error) {
+    db?.close();
+    if (error instanceof CorralError || !(error instanceof Error)) throw error;
+    throw new CorralError(
+      'STORE_FAILED',
+      `The store ${path} cannot be opened (${error.message}). Nothing was changed. Put a backup in its place, or move it away to begin anew.`,
+      { cause: error },
+    );
   }
 }
 

@@ -1,5 +1,4 @@
-import { type Command, InvalidArgumentError } from 'commander';
-import { type SignalName, signalNames } from '../../../protocol/index.ts';
+import type { Command } from 'commander';
 import type { Client } from '../../index.ts';
 import { asJobIds } from '../job-ids.ts';
 import { inBulk, withClient } from '../session.ts';
@@ -21,41 +20,4 @@ export function addCancel(program: Command): void {
         return code;
       }),
     );
-}
-
-export function addKill(program: Command): void {
-  program
-    .command('kill')
-    .description('send a signal to every process of running jobs')
-    .argument('<ids...>', 'job ids or ranges', asJobIds)
-    .option('-s, --signal <signal>', 'such as TERM, USR1 or KILL', asSignal, 'SIGTERM')
-    .option('--json', 'print the report as JSON')
-    .addHelpText('after', '\nExample: corral kill -s USR1 7')
-    .action(
-      withClient((client: Client, jobIds: number[], flags: { signal: SignalName; json?: true }) =>
-        inBulk(jobIds, (piece) => client.signal(piece, flags.signal), flags.json ?? false),
-      ),
-    );
-}
-
-export function addRm(program: Command): void {
-  program
-    .command('rm')
-    .description('delete the record and the output of jobs that have ended')
-    .argument('<ids...>', 'job ids or ranges', asJobIds)
-    .option('--json', 'print the report as JSON')
-    .addHelpText('after', '\nExample: corral rm 3..9')
-    .action(
-      withClient((client: Client, jobIds: number[], flags: { json?: true }) =>
-        inBulk(jobIds, (piece) => client.remove(piece), flags.json ?? false),
-      ),
-    );
-}
-
-function asSignal(text: string): SignalName {
-  const upper = text.toUpperCase();
-  const found = signalNames.find((name) => name === upper || name === `SIG${upper}`);
-  if (found === undefined)
-    throw new InvalidArgumentError(`Known signals: ${signalNames.map((name) => name.slice(3)).join(', ')}.`);
-  return found;
 }

@@ -3,8 +3,8 @@ import { isErrno } from '../../../protocol/index.ts';
 import type { Client } from '../../index.ts';
 import { asJobId } from '../job-ids.ts';
 import { asInteger } from '../job-options.ts';
+import { write } from '../print.ts';
 import { withClient } from '../session.ts';
-import { write } from './run.ts';
 
 interface Flags {
   readonly follow?: true;

@@ -3,7 +3,7 @@ import { CorralError, isErrno } from '../../../protocol/index.ts';
 import type { Client } from '../../index.ts';
 import { exitCodeOf, exitCodes, explainEnd } from '../exit-code.ts';
 import { addJobOptions, jobRequest } from '../job-options.ts';
-import { say } from '../print.ts';
+import { say, write } from '../print.ts';
 import { withClient } from '../session.ts';
 
 export function addRun(program: Command): void {
@@ -64,16 +64,4 @@ function forwardInterrupts(client: Client, jobId: number): { exitCode: () => num
 async function copyOutput(client: Client, jobId: number, stream: 'stdout' | 'stderr'): Promise<void> {
   const target = process[stream];
   for await (const piece of client.logs(jobId, { follow: true, stream })) await write(target, piece);
-}
-
-/** Waits for a slow reader instead of holding its bytes in memory. */
-export function write(target: NodeJS.WriteStream, bytes: Buffer): Promise<void> {
-  return new Promise((resolve, reject) => {
-    target.once('error', reject);
-    target.write(bytes, (error) => {
-      target.off('error', reject);
-      if (error) reject(error);
-      else resolve();
-    });
-  });
 }

@@ -1,0 +1,74 @@
+import fs from 'node:fs';
+import { ifProcessLives, isDelegated } from '../linux/index.ts';
+import { unifiedPath } from './cgroup-tree.ts';
+import { instanceText } from './marks.ts';
+
+/** Where leaves can be made: a folder for this daemon's, and the cgroup that the daemon itself is in. */
+export interface CgroupPlace {
+  readonly mount: string;
+  readonly base: string;
+  readonly home: string;
+  readonly reason: string;
+}
+
+/**
+ * Finds a place for leaves, by trying. Our own cgroup if it was delegated to us or we own it; for root, the top of the hierarchy.
+ *
+ * @returns the place, or the sentence that says why there is none
+ */
+export function findCgroupPlace(instance: number, uid: number): CgroupPlace | string {
+  const mount = cgroup2Mount();
+  if (mount === null) return 'no cgroup v2 hierarchy is mounted';
+  const own = ownCgroup();
+  if (own === null) return 'this process is in no cgroup v2';
+  const home = own === '/' ? mount : `${mount}${own}`;
+  const name = `corral-${instanceText(instance)}`;
+  const ownIsOurs = own !== '/' && (uid === 0 ? isDelegated(home) : ownerOf(home) === uid);
+  if (!ownIsOurs && uid !== 0) {
+    return `the cgroup ${home} is not delegated to this user; under a systemd user manager it would be: systemd-run --user -p Delegate=yes`;
+  }
+  const base = ownIsOurs ? `${home}/${name}` : `${mount}/${name}`;
+  const failure = probe(base, home);
+  if (failure !== null) return failure;
+  return {
+    mount,
+    base,
+    home,
+    reason: ownIsOurs ? `the cgroup ${home} is delegated to this daemon` : `root may make cgroups in ${mount}`,
+  };
+}
+
+/** Does once what every launch does: make a leaf, go in, come out, kill it, remove it. */
+function probe(base: string, home: string): string | null {
+  const leaf = `${base}/probe`;
+  try {
+    fs.mkdirSync(leaf, { recursive: true });
+    try {
+      fs.writeFileSync(`${leaf}/cgroup.procs`, '0');
+    } finally {
+      fs.writeFileSync(`${home}/cgroup.procs`, '0');
+    }
+    fs.writeFileSync(`${leaf}/cgroup.kill`, '1');
+    fs.rmdirSync(leaf);
+    return null;
+  } catch (error) {
+    if (!(error instanceof Error)) throw error;
+    return `the cgroup ${base} cannot be used: ${error.message}${error.message.includes('cgroup.kill') ? ' (cgroup.kill needs Linux 5.14)' : ''}`;
+  }
+}
+
+function cgroup2Mount(): string | null {
+  for (const line of fs.readFileSync('/proc/self/mountinfo', 'utf8').split('\n')) {
+    const [mount, kind] = line.split(' - ');
+    if (kind?.startsWith('cgroup2 ')) return mount?.split(' ')[4] ?? null;
+  }
+  return null;
+}
+
+function ownCgroup(): string | null {
+  return unifiedPath(fs.readFileSync('/proc/self/cgroup', 'utf8'));
+}
+
+function ownerOf(path: string): number | null {
+  return ifProcessLives(() => fs.statSync(path).uid) ?? null;
+}

@@ -245,8 +245,8 @@ test('daemon start, status and stop', async (t) => {
 test('a daemon that is started from a shell keeps none of its open files, and hands none to jobs', async (t) => {
   const cli = new CommandLine(t);
   const { stdout } = await promisify(execFile)(
-    '/bin/sh',
-    ['-c', `exec 4>kept 9>kept; ${corral} run -c 'ls -l /proc/self/fd'`],
+    '/bin/bash',
+    ['-c', `exec 63>kept 200>kept; ${corral} run -c 'ls -l /proc/self/fd'`],
     {
       env: cli.daemon.env,
       cwd: cli.daemon.dir,

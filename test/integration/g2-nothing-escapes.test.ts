@@ -1,11 +1,13 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import fs from 'node:fs';
 import { test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import { corral } from '../support/cli.ts';
 import { startDaemon, tiers } from '../support/daemon.ts';
-import { endAll, pidsWith, sleepToken } from '../support/processes.ts';
+import { endAll, isAlive, pidsWith, sleepToken } from '../support/processes.ts';
 import { waitFor } from '../support/wait-for.ts';
 
 const programFile = (name: string) => fileURLToPath(new URL(`../programs/${name}`, import.meta.url));
@@ -101,6 +103,26 @@ for (const { tier, skip } of tiers) {
     assert.equal(pidsWith(token).length, tier === 'cgroup' ? 0 : 1);
     await daemon.signal('SIGTERM');
     assert.deepEqual(pidsWith(token), [], 'nothing outlives the daemon');
+  });
+}
+
+for (const { tier, skip } of tiers) {
+  test(`G2: a daemon that a job started ends with the job, and so do the jobs of that daemon (tier ${tier})`, { skip }, async (t) => {
+    const { daemon, client } = await startDaemon(t, { tier });
+    const token = sleepToken();
+    t.after(() => endAll(pidsWith(token)));
+    const { id } = await client.submit({
+      shell: `env -u CORRAL_SOCKET ${corral} submit -- sh -c 'setsid sleep ${token} & exec sleep ${token}'; exec sleep ${token}`,
+      env: { ...daemon.env, CORRAL_STATE_DIR: `${daemon.dir}/inner`, CORRAL_RUNTIME_DIR: `${daemon.dir}/inner-run` },
+      killGraceMs,
+    });
+    await waitFor('the jobs of both daemons run', () => pidsWith(`sleep\0${token}`).length === 3);
+    const inner = Number(fs.readFileSync(`${daemon.dir}/inner/daemon.lock`, 'utf8'));
+    assert.ok(isAlive(inner));
+    await client.cancel(id);
+    await client.wait(id, { timeoutMs: 20_000 });
+    assert.equal(isAlive(inner), false);
+    await waitFor('nothing is left', () => pidsWith(token).length === 0, 2_000);
   });
 }
 

@@ -11,8 +11,12 @@ export interface CgroupPlace {
   readonly reason: string;
 }
 
+/** The name of a folder for a daemon's leaves, somewhere in the path of a cgroup. */
+const leafPattern = /\/corral-[0-9a-f]{8}\//;
+
 /**
- * Finds a place for leaves, by trying. Our own cgroup if it was delegated to us or we own it; for root, the top of the hierarchy.
+ * Finds a place for leaves, by trying. Our own cgroup if it was delegated to us, we own it, or it is a job's leaf;
+ * else, for root, the top of the hierarchy.
  *
  * @returns the place, or the sentence that says why there is none
  */
@@ -23,7 +27,9 @@ export function findCgroupPlace(instance: number, uid: number): CgroupPlace | st
   if (own === null) return 'this process is in no cgroup v2';
   const home = own === '/' ? mount : `${mount}${own}`;
   const name = `corral-${instanceText(instance)}`;
-  const ownIsOurs = own !== '/' && (uid === 0 ? isDelegated(home) : ownerOf(home) === uid);
+  // A daemon that a job of another daemon started stays below that job's leaf, so that it ends with the job.
+  const isInLeaf = leafPattern.test(own);
+  const ownIsOurs = own !== '/' && (uid === 0 ? isInLeaf || isDelegated(home) : ownerOf(home) === uid);
   if (!ownIsOurs && uid !== 0) {
     return `the cgroup ${home} is not delegated to this user; under a systemd user manager it would be: systemd-run --user -p Delegate=yes`;
   }
@@ -34,7 +40,7 @@ export function findCgroupPlace(instance: number, uid: number): CgroupPlace | st
     mount,
     base,
     home,
-    reason: ownIsOurs ? `the cgroup ${home} is delegated to this daemon` : `root may make cgroups in ${mount}`,
+    reason: ownIsOurs ? `the cgroup ${home} is this daemon's to use` : `root may make cgroups in ${mount}`,
   };
 }
 

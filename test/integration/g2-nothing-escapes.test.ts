@@ -107,7 +107,9 @@ for (const { tier, skip } of tiers) {
 }
 
 for (const { tier, skip } of tiers) {
-  test(`G2: a daemon that a job started ends with the job, and so do the jobs of that daemon (tier ${tier})`, { skip }, async (t) => {
+  test(`G2: a daemon that a job started ends with the job, and so do the jobs of that daemon (tier ${tier})`, {
+    skip,
+  }, async (t) => {
     const { daemon, client } = await startDaemon(t, { tier });
     const token = sleepToken();
     t.after(() => endAll(pidsWith(token)));

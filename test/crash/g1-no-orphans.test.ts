@@ -1,10 +1,12 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
 import { guardianPid, startDaemon, tiers } from '../support/daemon.ts';
 import { endAll, pidsWith, sleepToken } from '../support/processes.ts';
 import { waitFor } from '../support/wait-for.ts';
 
+const forkChain = fileURLToPath(new URL('../programs/fork-chain', import.meta.url));
 const jobs = 100;
 const processesPerJob = 3;
 
@@ -56,3 +58,17 @@ for (const { tier, skip } of tiers) {
     assert.ok(ended.every((job) => job.cause === 'supervisor-lost'));
   });
 }
+
+// In tier scan a chain that the daemon's death orphans is chased through /proc, and may reach its end first.
+test('G1: SIGKILL of the daemon ends a chain of forks in the middle (tier cgroup)', {
+  skip: tiers[0]?.skip ?? false,
+}, async (t) => {
+  const { daemon, client } = await startDaemon(t, { tier: 'cgroup' });
+  const token = sleepToken();
+  await client.submit({ command: [forkChain, token, '3000'] });
+  await waitFor('the chain is on its way', () => pidsWith(token).length >= 2);
+  process.kill(daemon.pid, 'SIGKILL');
+  await waitFor('it has ended', () => pidsWith(token).length === 0, 1_000);
+  await delay(100);
+  assert.deepEqual(pidsWith(token), [], 'it does not go on');
+});

@@ -39,13 +39,13 @@ export function becomeSubreaper(): void {
 export class ChildReaper {
   readonly #leaders = new Map<number, (exit: ChildExit) => void>();
   readonly #libuvPids = new Set<number>();
-  readonly #onSigchld = () => this.#reapAll();
+  readonly #onSigchld = () => this.#onExit();
   /** Called after every batch of exits: some process of some job may have been the last. */
   onExits: () => void = () => {};
 
   start(): void {
     process.on('SIGCHLD', this.#onSigchld);
-    this.#reapAll();
+    this.#onExit();
   }
 
   stop(): void {
@@ -72,22 +72,26 @@ export class ChildReaper {
     return childrenOf('self').filter((pid) => !this.#leaders.has(pid) && !this.#libuvPids.has(pid));
   }
 
-  #reapAll(): void {
+  #onExit(): void {
+    if (this.reap() === 'libuvFirst') setImmediate(this.#onSigchld);
+    this.onExits();
+  }
+
+  /**
+   * Reaps what has ended. `libuvFirst`: a child of libuv's has ended as well; libuv reaps it in this same turn of the loop, and
+   * whatever ended behind it is seen in the next.
+   */
+  reap(): 'all' | 'libuvFirst' {
     const info = Buffer.alloc(siginfoBytes);
     for (;;) {
       info.fill(0);
       // Look before reaping: a child of libuv's must be left to it. With no child at all the call fails with ECHILD.
-      if (waitid(P_ALL, 0, info, WNOHANG | WEXITED | WNOWAIT) === -1) break;
+      if (waitid(P_ALL, 0, info, WNOHANG | WEXITED | WNOWAIT) === -1) return 'all';
       const pid = info.readInt32LE(siginfoPidOffset);
-      if (pid === 0) break;
-      if (this.#libuvPids.has(pid)) {
-        // libuv reaps it in this same turn of the loop; whatever ended behind it is seen in the next.
-        setImmediate(this.#onSigchld);
-        break;
-      }
+      if (pid === 0) return 'all';
+      if (this.#libuvPids.has(pid)) return 'libuvFirst';
       this.#reap(pid);
     }
-    this.onExits();
   }
 
   #reap(pid: number): void {

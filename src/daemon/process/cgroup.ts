@@ -124,8 +124,9 @@ class LeafHold implements Hold {
 
   setLeader(): void {}
 
-  countAlive(): number {
-    return this.#isPopulated() ? alivePids(this.#path).length : 0;
+  /** Only the kernel's own word counts as empty: of a chain of forks each link may be gone by the time it is looked at. */
+  countAlive(): number | null {
+    return this.#isPopulated() ? alivePids(this.#path).length || null : 0;
   }
 
   signalAll(signal: NodeJS.Signals): void {
@@ -145,7 +146,7 @@ class LeafHold implements Hold {
   }
 
   checkEmpty(): void {
-    if (this.#onEmpty === null || this.countAlive() > 0) return;
+    if (this.#onEmpty === null || this.#isPopulated()) return;
     const callback = this.#onEmpty;
     this.#stopDraining();
     callback();

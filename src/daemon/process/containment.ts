@@ -27,8 +27,11 @@ export interface Hold {
   /** Runs a synchronous spawn so that the child is held from its first instruction. */
   launchInside<T>(spawn: () => T): T;
   setLeader(pid: number, startTicks: number): void;
-  /** How many processes are alive. Ask it once the leader has been reaped. */
-  countAlive(): number;
+  /**
+   * How many processes are alive. Ask it once the leader has been reaped. 0 is proven; `null` is not: processes came and went
+   * while they were looked at, as in a chain of short-lived forks. Look again then.
+   */
+  countAlive(): number | null;
   signalAll(signal: NodeJS.Signals): void;
   /** SIGKILL to all of them, and to those that they fork meanwhile. */
   killAll(): void;

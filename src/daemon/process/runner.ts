@@ -6,6 +6,9 @@ import type { Launcher, LaunchSpec, Leader, LeaderEnd } from './launcher.ts';
 import type { OutputFiles } from './output.ts';
 import { checkFolder, describeSpawnFailure, findProgram, SpawnError } from './program.ts';
 
+/** Pause before processes that came and went while they were counted are counted again. */
+const lookAgainMs = 1;
+
 export interface RunnerOptions {
   readonly containment: Containment;
   readonly launcher: Launcher;
@@ -98,6 +101,10 @@ export class Runner {
     const hold = this.#holds.get(jobId);
     if (hold === undefined) return;
     const remaining = hold.countAlive();
+    if (remaining === null) {
+      setTimeout(() => this.#leaderEnded(jobId, end), lookAgainMs);
+      return;
+    }
     const usage = remaining === 0 ? this.#release(jobId, hold, end.usage) : end.usage;
     this.#options.emit({ type: 'leaderExited', jobId, exit: end.exit, remaining, usage });
     if (remaining === 0) return;

@@ -12,6 +12,9 @@ import { type Containment, type Hold, markVariable, type SweepReport } from './c
 import { carriesMark, type Marker, markText } from './marks.ts';
 import { sweepProcesses } from './sweep.ts';
 
+/** Looks until one is undisturbed; after that somebody else gets a turn of the event loop. */
+const maxLooks = 10;
+
 /** Rounds in which new processes may turn up while a tree is being signalled; more come with the next SIGCHLD. */
 const maxRounds = 100;
 
@@ -100,9 +103,21 @@ class ScanHold implements Hold {
     this.#leader = { pid, startTicks };
   }
 
-  /** The list of children may miss one while others exit, so "none" counts only when it is said twice in a row. */
-  countAlive(): number {
-    return this.#members().length || this.#members().length;
+  /**
+   * "None" is proven by a look during which no orphan came or went: whatever is alive is below one that stood in the list from
+   * beginning to end. Zombies are reaped first; a dying parent hands its children to the daemon before it becomes one.
+   */
+  countAlive(): number | null {
+    for (let look = 0; look < maxLooks; look += 1) {
+      this.#reaper.reap();
+      const before = this.#reaper.adoptedChildren();
+      const members = this.#members(before).length;
+      if (members > 0) return members;
+      const after = this.#reaper.adoptedChildren();
+      const isSettled = before.length === after.length && before.every((pid, index) => pid === after[index]);
+      if (isSettled && !before.some(isZombie)) return 0;
+    }
+    return null;
   }
 
   signalAll(signal: NodeJS.Signals): void {
@@ -125,7 +140,7 @@ class ScanHold implements Hold {
   /** The last process of an attempt to die is always a child of the daemon, so a SIGCHLD comes for it. */
   lookAgain(): void {
     if (this.#killing) this.#signalToFixpoint('SIGKILL');
-    if (this.#onEmpty === null || this.countAlive() > 0) return;
+    if (this.#onEmpty === null || this.countAlive() !== 0) return;
     const callback = this.#onEmpty;
     this.#onEmpty = null;
     callback();
@@ -154,11 +169,11 @@ class ScanHold implements Hold {
   }
 
   /** Every live process of the attempt: those below its leader, and the orphans that are its own with all below them. */
-  #members(): ProcessStat[] {
+  #members(adopted = this.#reaper.adoptedChildren()): ProcessStat[] {
     const members: ProcessStat[] = [];
     const leader = this.#leader === null ? undefined : readStat(this.#leader.pid);
     if (leader !== undefined && leader.startTicks === this.#leader?.startTicks) this.#collect(leader, true, members);
-    for (const pid of this.#reaper.adoptedChildren()) {
+    for (const pid of adopted) {
       const stat = readStat(pid);
       if (stat !== undefined) this.#collect(stat, false, members);
     }
@@ -182,6 +197,11 @@ class ScanHold implements Hold {
     const leader = this.#leader?.pid;
     return stat.session === leader || stat.pgrp === leader || carriesMark(stat.pid, this.#mark);
   }
+}
+
+function isZombie(pid: number): boolean {
+  const stat = readStat(pid);
+  return stat === undefined || !isAlive(stat);
 }
 
 function identity(stat: ProcessStat): string {

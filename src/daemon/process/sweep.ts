@@ -10,6 +10,9 @@ const patienceMs = 5_000;
 /** Pause between two looks at processes that were killed and are not gone yet. */
 const settleMs = 2;
 
+/** On a busy host some stranger ends during nearly every look. So many looks in a row that find none are taken for none. */
+const maxDisturbed = 10;
+
 export interface SweepTarget {
   /** Whose marks to look for. */
   readonly instance: number;
@@ -29,23 +32,31 @@ export async function sweepProcesses(target: SweepTarget): Promise<SweepReport> 
   );
   const ended = new Set<string>();
   const startedMs = performance.now();
-  for (;;) {
-    const found = findBelonging(target.instance, leaders);
+  for (let disturbed = 0; ; ) {
+    const { found, isUndisturbed } = findBelonging(target.instance, leaders);
     for (const stat of found) {
       if (signalIf(stat.pid, 'SIGKILL', (now) => now.startTicks === stat.startTicks) === 'sent')
         ended.add(`${stat.pid}/${stat.startTicks}`);
     }
-    if (found.length === 0) return { ended: ended.size, unkillable: 0 };
+    disturbed = found.length > 0 ? 0 : disturbed + 1;
+    if (found.length === 0 && (isUndisturbed || disturbed === maxDisturbed))
+      return { ended: ended.size, unkillable: 0 };
     if (performance.now() - startedMs > patienceMs) return { ended: ended.size, unkillable: found.length };
     await delay(settleMs);
   }
 }
 
-function findBelonging(instance: number, leaders: ReadonlyMap<number, number>): ProcessStat[] {
+/** `isUndisturbed`: every process that was listed could be looked at, so "none" is not the gap between two links of a chain. */
+function findBelonging(
+  instance: number,
+  leaders: ReadonlyMap<number, number>,
+): { found: ProcessStat[]; isUndisturbed: boolean } {
   const stats = new Map<number, ProcessStat>();
+  let isUndisturbed = true;
   for (const pid of listPids()) {
     const stat = readStat(pid);
-    if (stat !== undefined && isAlive(stat)) stats.set(pid, stat);
+    if (stat === undefined) isUndisturbed = false;
+    else if (isAlive(stat)) stats.set(pid, stat);
   }
   const isLeader = (pid: number) => leaders.has(pid) && stats.get(pid)?.startTicks === leaders.get(pid);
   const verdicts = new Map<number, boolean>([[process.pid, false]]);
@@ -62,5 +73,5 @@ function findBelonging(instance: number, leaders: ReadonlyMap<number, number>): 
     verdicts.set(stat.pid, verdict);
     return verdict;
   };
-  return [...stats.values()].filter(belongs);
+  return { found: [...stats.values()].filter(belongs), isUndisturbed };
 }

@@ -4,6 +4,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import {
   CorralError,
   type CorralPaths,
+  isErrno,
   type MethodName,
   type MethodParams,
   type MethodResult,
@@ -39,7 +40,7 @@ const reconnectDelayMs = 50;
 const answerMs = 1_000;
 
 /** How long a daemon that somebody else started may take until it answers. */
-const startPatienceMs = 20_000;
+const startPatienceMs = 10_000;
 
 /** A connection that outlives single connections: it is opened again when it is lost, and calls that may be are repeated. */
 export class Connection {
@@ -154,8 +155,13 @@ export class Connection {
       try {
         return await this.#greeted();
       } catch (error) {
-        if (!(error instanceof CorralError) || error.code !== 'DAEMON_UNREACHABLE' || performance.now() > untilMs)
-          throw error;
+        if (!(error instanceof CorralError) || error.code !== 'DAEMON_UNREACHABLE') throw error;
+        if (performance.now() > untilMs) {
+          throw new CorralError(
+            'DAEMON_UNREACHABLE',
+            `A daemon holds ${paths.stateDir} but does not answer on ${paths.socket}. If its socket was removed, end it and try again: kill $(cat ${paths.stateDir}/daemon.lock)`,
+          );
+        }
         await delay(reconnectDelayMs);
       }
     }
@@ -165,8 +171,20 @@ export class Connection {
     const { paths, timeoutMs } = this.#options;
     checkOwner(paths);
     const transport = await Transport.open(paths.socket, timeoutMs);
-    await transport.call('hello', { protocols: [...protocolVersions], client: `corral ${version}` }, timeoutMs);
-    return transport;
+    try {
+      await transport.call('hello', { protocols: [...protocolVersions], client: `corral ${version}` }, timeoutMs);
+      return transport;
+    } catch (error) {
+      transport.close();
+      // A daemon that dies while it is greeted is as good as none.
+      const isGone = error instanceof CorralError && error.code === 'CONNECTION_LOST';
+      throw isGone
+        ? new CorralError(
+            'DAEMON_UNREACHABLE',
+            `The daemon on ${paths.socket} went away. Start one: corral daemon start`,
+          )
+        : error;
+    }
   }
 }
 
@@ -174,12 +192,26 @@ export class Connection {
 function checkOwner(paths: CorralPaths): void {
   if (paths.socketIsExplicit) return;
   const folder = path.dirname(paths.socket);
-  const stat = fs.lstatSync(folder, { throwIfNoEntry: false });
-  if (stat === undefined) return;
+  const stat = lookAt(folder);
+  if (stat === null) return;
   const uid = process.getuid?.() ?? 0;
   if (stat.isDirectory() && (stat.uid === uid || stat.uid === 0) && (stat.mode & 0o022) === 0) return;
   throw new CorralError(
     'NOT_PERMITTED',
     `The folder ${folder} is not yours alone (uid ${stat.uid}, mode ${(stat.mode & 0o777).toString(8)}), so its socket is not trusted. Remove it, or set CORRAL_RUNTIME_DIR.`,
   );
+}
+
+function lookAt(folder: string): fs.Stats | null {
+  try {
+    return fs.lstatSync(folder);
+  } catch (error) {
+    if (isErrno(error, 'ENOENT')) return null;
+    if (isErrno(error, 'EACCES', 'ENOTDIR'))
+      throw new CorralError(
+        'NOT_PERMITTED',
+        `The folder ${folder} cannot be looked at (${error.code}). Set CORRAL_RUNTIME_DIR to one that is yours.`,
+      );
+    throw error;
+  }
 }

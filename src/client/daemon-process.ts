@@ -47,8 +47,7 @@ export async function startDaemon(paths: CorralPaths, env: Environment): Promise
 }
 
 function launch(paths: CorralPaths, env: Environment, logFile: string): Promise<ReadyReport | null> {
-  fs.mkdirSync(paths.stateDir, { recursive: true, mode: 0o700 });
-  const logFd = fs.openSync(logFile, 'a', 0o600);
+  const logFd = openLog(paths.stateDir, logFile);
   const daemonEnv = Object.fromEntries(
     Object.entries(env).filter(([name]) => inherited.test(name) && !ofJobs.includes(name)),
   );
@@ -78,4 +77,17 @@ function launch(paths: CorralPaths, env: Environment, logFile: string): Promise<
     });
     ready?.on('end', () => settle(null));
   });
+}
+
+function openLog(stateDir: string, logFile: string): number {
+  try {
+    fs.mkdirSync(stateDir, { recursive: true, mode: 0o700 });
+    return fs.openSync(logFile, 'a', 0o600);
+  } catch (error) {
+    if (!(error instanceof Error)) throw error;
+    throw new CorralError(
+      'DAEMON_START_FAILED',
+      `The state directory ${stateDir} cannot be used: ${error.message}. Set CORRAL_STATE_DIR to a folder that is yours.`,
+    );
+  }
 }

@@ -18,6 +18,7 @@ import {
   type MethodParams,
   type MethodResult,
   maxHoldMs,
+  maxJobIds,
   resolvePaths,
   type SignalName,
 } from '../protocol/index.ts';
@@ -71,9 +72,9 @@ export interface WaitOptions {
 
 export type ListOptions = MethodParams<'list'>;
 
-/** Bytes of jobs that go into one submitBatch frame; the limit of a frame is 1 MiB. */
-const maxBatchBytes = 700 * 1024;
-const maxBatchJobs = 5_000;
+/** Bytes of one submitBatch frame, what its jobs share included; the limit of a frame is 1 MiB. */
+const maxBatchBytes = 900 * 1024;
+const maxBatchJobs = 10_000;
 
 /** Graces of jobs are cut to 5 s when the daemon stops, so one that takes longer than this has a process that cannot be killed. */
 const stopTimeoutMs = 60_000;
@@ -130,9 +131,22 @@ export class Client implements AsyncDisposable {
   async submitBatch(requests: readonly JobRequest[], defaults: Partial<JobSpec> = {}): Promise<Submitted[]> {
     const shared = { env: definedOnly(this.#env), cwd: process.cwd(), ...defaults };
     const submitted: Submitted[] = [];
-    for (const jobs of inFrames(requests.map((request) => ({ idempotencyKey: randomUUID(), ...toSpec(request) })))) {
-      const result = await this.#connection.call('submitBatch', { defaults: shared, jobs }, 'repeatable');
-      submitted.push(...result.jobs);
+    const sharedBytes = Buffer.byteLength(JSON.stringify(shared));
+    for (const jobs of inFrames(
+      requests.map((request) => ({ idempotencyKey: randomUUID(), ...toSpec(request) })),
+      sharedBytes,
+    )) {
+      try {
+        const result = await this.#connection.call('submitBatch', { defaults: shared, jobs }, 'repeatable');
+        submitted.push(...result.jobs);
+      } catch (error) {
+        if (!(error instanceof CorralError) || submitted.length === 0) throw error;
+        const range = `${submitted[0]?.id} to ${submitted.at(-1)?.id}`;
+        throw new CorralError(
+          error.code,
+          `${error.message} The first ${submitted.length} jobs of the batch were accepted as jobs ${range}; the others were not.`,
+        );
+      }
     }
     return submitted;
   }
@@ -156,6 +170,14 @@ export class Client implements AsyncDisposable {
     const ids = typeof jobIds === 'number' ? [jobIds] : [...jobIds];
     const { timeoutMs = Number.POSITIVE_INFINITY, mode = 'all', signal } = options;
     const untilMs = performance.now() + timeoutMs;
+    if (mode === 'all' && ids.length > maxJobIds) {
+      const jobs: JobView[] = [];
+      for (let at = 0; at < ids.length; at += maxJobIds) {
+        const leftMs = Math.max(0, untilMs - performance.now());
+        jobs.push(...(await this.wait(ids.slice(at, at + maxJobIds), { ...options, timeoutMs: leftMs })));
+      }
+      return jobs;
+    }
     for (;;) {
       signal?.throwIfAborted();
       const leftMs = Math.max(0, untilMs - performance.now());
@@ -237,15 +259,15 @@ function definedOnly(env: Readonly<Record<string, string | undefined>>): Record<
 }
 
 /** Cuts a list of jobs into pieces that each fit a frame. */
-function* inFrames<T>(jobs: readonly T[]): Generator<T[]> {
+function* inFrames<T>(jobs: readonly T[], sharedBytes: number): Generator<T[]> {
   let piece: T[] = [];
-  let bytes = 0;
+  let bytes = sharedBytes;
   for (const job of jobs) {
     const size = Buffer.byteLength(JSON.stringify(job));
     if (piece.length > 0 && (bytes + size > maxBatchBytes || piece.length === maxBatchJobs)) {
       yield piece;
       piece = [];
-      bytes = 0;
+      bytes = sharedBytes;
     }
     piece.push(job);
     bytes += size;

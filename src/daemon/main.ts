@@ -8,7 +8,7 @@ import { becomeSubreaper, ChildReaper, closeInheritedDescriptors, peerCredential
 import { createLog } from './log.ts';
 import { chooseContainment, chooseLauncher, Guardian, OutputFiles, Runner } from './process/index.ts';
 import type { Log } from './shells.ts';
-import { lockStateDir, makePrivateDir } from './state-dir.ts';
+import { lockSocket, lockStateDir, makePrivateDir } from './state-dir.ts';
 import { SqliteStore } from './store/index.ts';
 import { Supervisor } from './supervisor.ts';
 
@@ -26,6 +26,7 @@ async function main(): Promise<void> {
   makePrivateDir(stateDir, uid);
   makePrivateDir(runtimeDir, uid);
   const { guardianLockFd } = await lockStateDir(stateDir);
+  lockSocket(socket);
   const log = createLog({
     level: config.logLevel,
     file: isBackground ? `${stateDir}/daemon.log` : null,

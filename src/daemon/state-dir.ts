@@ -1,10 +1,10 @@
 import fs from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
 import { CorralError, isErrno } from '../protocol/index.ts';
-import { tryLock } from './linux/index.ts';
+import { signalIf, tryLock } from './linux/index.ts';
 
-/** How long an earlier daemon's guardian may take to end that daemon's jobs, before the start is given up. */
-const guardianPatienceMs = 15_000;
+/** How long an earlier daemon's guardian may take to end that daemon's jobs, before it is ended itself. */
+const guardianPatienceMs = 7_000;
 
 const guardianRetryMs = 10;
 
@@ -29,6 +29,13 @@ export function makePrivateDir(path: string, uid: number): void {
         'NOT_PERMITTED',
         `${path} belongs to uid ${stat.uid}, not to you (uid ${uid}). Choose another place.`,
       );
+    // A folder that others may write to is theirs as well, such as /tmp; one that they may only read was made under a wide umask.
+    if ((stat.mode & 0o022) !== 0) {
+      throw new CorralError(
+        'NOT_PERMITTED',
+        `${path} can be written by others (mode ${(stat.mode & 0o777).toString(8)}). Choose a folder for corral alone, or: chmod 700 ${path}`,
+      );
+    }
     if ((stat.mode & 0o077) !== 0) fs.chmodSync(path, 0o700);
   } catch (error) {
     if (isErrno(error, 'EACCES', 'EPERM', 'EROFS', 'ENOSPC', 'ENOTDIR')) {
@@ -59,17 +66,48 @@ export async function lockStateDir(stateDir: string): Promise<StateDirLocks> {
   fs.ftruncateSync(daemonLock);
   fs.writeSync(daemonLock, `${process.pid}\n`, 0);
   const guardianLockFd = openLock(`${stateDir}/guardian.lock`);
-  const untilMs = performance.now() + guardianPatienceMs;
+  const startedMs = performance.now();
   while (!tryLock(guardianLockFd)) {
-    if (performance.now() > untilMs) {
+    const waitedMs = performance.now() - startedMs;
+    if (waitedMs > 2 * guardianPatienceMs) {
       throw new CorralError(
         'DAEMON_START_FAILED',
-        `The guardian of an earlier daemon has not finished within ${guardianPatienceMs / 1_000} s; it holds ${stateDir}/guardian.lock.`,
+        `Some process holds ${stateDir}/guardian.lock and does not let go. Find it with: fuser ${stateDir}/guardian.lock`,
       );
     }
+    if (waitedMs > guardianPatienceMs) endGuardian(guardianLockFd);
     await delay(guardianRetryMs);
   }
   return { guardianLockFd };
+}
+
+/** A guardian that hangs, such as a stopped one, is ended: the sweep that follows does its work. */
+function endGuardian(lockFd: number): void {
+  const [pid = 0, startTicks = 0] = fs.readFileSync(`/proc/self/fd/${lockFd}`, 'utf8').split(' ').map(Number);
+  if (pid > 0) signalIf(pid, 'SIGKILL', (stat) => stat.startTicks === startTicks);
+}
+
+/**
+ * Takes the socket for this process. Whoever binds removes what is there, so a daemon of another state directory must not.
+ *
+ * @throws CorralError `DAEMON_RUNNING` where another daemon has it
+ */
+export function lockSocket(socket: string): void {
+  let fd: number;
+  try {
+    fd = openLock(`${socket}.lock`);
+  } catch (error) {
+    if (!(error instanceof Error)) throw error;
+    throw new CorralError(
+      'NOT_PERMITTED',
+      `The socket ${socket} cannot be made: ${error.message}. Check its folder, or name another: CORRAL_SOCKET.`,
+    );
+  }
+  if (tryLock(fd)) return;
+  throw new CorralError(
+    'DAEMON_RUNNING',
+    `Another corral daemon already serves the socket ${socket}. Name another: CORRAL_RUNTIME_DIR or CORRAL_SOCKET.`,
+  );
 }
 
 function openLock(path: string): number {

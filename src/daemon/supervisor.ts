@@ -223,7 +223,7 @@ export class Supervisor {
     }
     this.#forgetUncommitted();
     this.#logTransitions(changes);
-    for (const effect of effects) this.#act(effect);
+    for (const effect of effects) this.#tryToAct(effect);
     for (const change of changes) if (change.kind === 'job') this.#announce(change.after.id);
     this.#setAlarm();
     if (isDrained(this.#state) && !this.#drainedWasSaid) {
@@ -305,6 +305,16 @@ export class Supervisor {
     const watchers = this.#watchers.get(jobId);
     this.#watchers.delete(jobId);
     for (const onChange of watchers ?? []) onChange();
+  }
+
+  /** What goes wrong with one job, because of what it did to its files or its cgroup, must not end the others. */
+  #tryToAct(effect: Effect): void {
+    try {
+      this.#act(effect);
+    } catch (error) {
+      const reason = error instanceof Error ? (error.stack ?? error.message) : String(error);
+      this.#options.log.error(`effect ${effect.type} failed`, { error: reason });
+    }
   }
 
   #act(effect: Effect): void {

@@ -32,6 +32,11 @@ export const errorTable = {
   DAEMON_RUNNING: { rpc: -32055, exit: 1, about: 'Another daemon already serves this state directory.' },
   CONNECTION_LOST: { rpc: -32052, exit: 125, about: 'The daemon went away during a call that cannot be repeated.' },
   CALL_TIMEOUT: { rpc: -32053, exit: 125, about: 'The daemon gave no answer in time (reported by the client).' },
+  OUTPUT_UNWRITABLE: {
+    rpc: -32056,
+    exit: 125,
+    about: 'What should be shown cannot be written (reported by the client).',
+  },
   CLIENT_CLOSED: { rpc: -32054, exit: 125, about: 'The client was closed while the call was under way.' },
 } as const satisfies Record<string, { rpc: number; exit: number; about: string }>;
 

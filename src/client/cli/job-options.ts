@@ -13,8 +13,8 @@ interface JobFlags {
   readonly env?: Record<string, string>;
   readonly stdin?: string;
   readonly splitOutput?: true;
-  readonly maxRuntime?: number | null;
-  readonly killGrace?: number | null;
+  readonly maxRuntime?: number | 'off';
+  readonly killGrace?: number | 'off';
   readonly successCodes?: number[];
   readonly onSupervisorLost?: 'fail' | 'retry';
   readonly idempotencyKey?: string;
@@ -67,8 +67,8 @@ export function jobSettings(flags: JobFlags): Partial<JobRequest> & { command?: 
     env: currentEnvironment(flags.env ?? {}),
     stdin: flags.stdin === undefined ? undefined : readableFile(flags.stdin),
     splitOutput: flags.splitOutput,
-    maxRuntimeMs: flags.maxRuntime,
-    killGraceMs: flags.killGrace,
+    maxRuntimeMs: flags.maxRuntime === 'off' ? null : flags.maxRuntime,
+    killGraceMs: flags.killGrace === 'off' ? null : flags.killGrace,
     successCodes: flags.successCodes,
     onSupervisorLost: flags.onSupervisorLost,
     idempotencyKey: flags.idempotencyKey,
@@ -91,9 +91,10 @@ export function asInteger(text: string): number {
   return Number(text);
 }
 
-export function asDuration(text: string): number | null {
+/** `off` stands for none: commander itself has no use for null. */
+export function asDuration(text: string): number | 'off' {
   try {
-    return parseDuration(text);
+    return parseDuration(text) ?? 'off';
   } catch (error) {
     if (error instanceof RangeError) throw new InvalidArgumentError(error.message);
     throw error;

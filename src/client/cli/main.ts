@@ -27,15 +27,19 @@ for (const add of [addRun, addSubmit, addLs, addShow, addLogs, addWait, addCance
   add(program);
 inheritSettings(program);
 
-// A reader such as head that closes the pipe early is no error of ours.
+// A reader such as head that closes the pipe early is no error of ours. Whoever waits for a write hears of its failure itself.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-  if (error.code !== 'EPIPE') throw error;
+  if (error.code === 'EPIPE' || process.stdout.listenerCount('error') > 1) return;
+  say(`the output cannot be written: ${error.message}`);
+  process.exitCode = exitCodes.ourFailure;
 });
 
 try {
   await program.parseAsync();
 } catch (error) {
-  say(`this is a defect in corral, please report it: ${error instanceof Error ? error.stack : String(error)}`);
+  say(`this is a defect in corral, please report it: ${error instanceof Error ? error.message : String(error)}`);
+  if (process.env.CORRAL_DEBUG === '1' && error instanceof Error) process.stderr.write(`${error.stack}\n`);
+  else say('CORRAL_DEBUG=1 shows where it happened');
   process.exitCode = exitCodes.ourFailure;
 }
 

@@ -1,18 +1,28 @@
-import { type CorralError, errorTable, formatDuration, type JobView } from '../../protocol/index.ts';
+import { CorralError, errorTable, formatDuration, isErrno, type JobView } from '../../protocol/index.ts';
 
 /** Data goes to stdout. */
 export function printLine(line = ''): void {
   process.stdout.write(`${line}\n`);
 }
 
-/** Waits for a slow reader instead of holding its bytes in memory. */
+/**
+ * Waits for a slow reader instead of holding its bytes in memory.
+ *
+ * @throws the EPIPE of a reader that has gone, as it is; `OUTPUT_UNWRITABLE` for everything else, such as a full disk
+ */
 export function write(target: NodeJS.WriteStream, bytes: Buffer): Promise<void> {
   return new Promise((resolve, reject) => {
-    target.once('error', reject);
+    const fail = (error: Error) =>
+      reject(
+        isErrno(error, 'EPIPE')
+          ? error
+          : new CorralError('OUTPUT_UNWRITABLE', `The output cannot be written (${error.message}).`),
+      );
+    target.once('error', fail);
     target.write(bytes, (error) => {
-      target.off('error', reject);
-      if (error) reject(error);
-      else resolve();
+      if (error) return fail(error); // The event comes after this, and takes the listener off.
+      target.off('error', fail);
+      resolve();
     });
   });
 }
@@ -23,7 +33,7 @@ export function printJson(value: unknown): void {
 
 /** Everything that is not data goes to stderr. */
 export function say(line: string): void {
-  process.stderr.write(`corral: ${line}\n`);
+  process.stderr.write(`corral: ${oneLine(line)}\n`);
 }
 
 /** Says an error in a line or two, and gives the exit code that goes with it. */
@@ -104,7 +114,7 @@ function quoted(word: string): string {
 }
 
 /** A job's text must not be able to move the cursor. */
-function oneLine(text: string): string {
+export function oneLine(text: string): string {
   // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what it is about
   return text.replace(/[\u0000-\u001f\u007f-\u009f]+/g, ' ');
 }

@@ -47,9 +47,10 @@ export async function dispatch(
         'Say hello first, to agree on a protocol version: {"method":"hello","params":{"protocols":[1]}}.',
       );
     }
-    const result = await run(method, params ?? {}, call);
+    const result = run(method, params ?? {}, call);
+    // Before anything is awaited: requests that were sent right behind the hello are already being looked at.
     if (method === 'hello') session.hasSaidHello = true;
-    return rpcResult(id, result);
+    return rpcResult(id, await result);
   } catch (error) {
     if (error instanceof CorralError) return rpcError(id, error.code, error.message);
     onUnforeseen(error, method);
@@ -61,7 +62,7 @@ export async function dispatch(
   }
 }
 
-async function run(method: MethodName, params: unknown, call: Call): Promise<unknown> {
+function run(method: MethodName, params: unknown, call: Call): unknown {
   const parsed = methods[method].params.safeParse(params);
   if (!parsed.success) throw new CorralError('INVALID_PARAMS', `${describeIssues(parsed.error)}.`);
   const handler = handlers[method] as (params: unknown, call: Call) => unknown;

@@ -142,7 +142,8 @@ export function ifProcessLives<T>(read: () => T): T | undefined {
   try {
     return read();
   } catch (error) {
-    if (isErrno(error, 'ENOENT', 'ESRCH', 'ENODEV', 'EACCES', 'EPERM', 'EINVAL')) return undefined;
+    if (isErrno(error, 'ENOENT', 'ESRCH', 'ENODEV', 'EACCES', 'EPERM', 'EINVAL', 'ENOTSUP', 'EOPNOTSUPP'))
+      return undefined;
     throw error;
   }
 }

@@ -1,7 +1,7 @@
 import fs from 'node:fs';
 import { isErrno } from '../../protocol/index.ts';
 import type { ProcessIdentity } from '../core/index.ts';
-import { type Mark, signalIf } from '../linux/index.ts';
+import { ifProcessLives, type Mark, signalIf } from '../linux/index.ts';
 import type { CgroupPlace } from './cgroup-place.ts';
 import { alivePids, isIn, leavesOf, removeLeaves, removeTree } from './cgroup-tree.ts';
 import { type Containment, type Hold, markVariable, type SweepReport } from './containment.ts';
@@ -134,8 +134,10 @@ class LeafHold implements Hold {
     for (const pid of alivePids(this.#path)) signalIf(pid, signal, () => isIn(pid, leaf));
   }
 
+  /** cgroup.kill misses a process whose main thread has exited while others run; a signal to the process does not. */
   killAll(): void {
-    fs.writeFileSync(`${this.#path}/cgroup.kill`, '1');
+    ifProcessLives(() => fs.writeFileSync(`${this.#path}/cgroup.kill`, '1'));
+    this.signalAll('SIGKILL');
   }
 
   whenEmpty(callback: () => void): void {
@@ -153,7 +155,8 @@ class LeafHold implements Hold {
   }
 
   cpuMs(): number | null {
-    const usage = /^usage_usec (\d+)$/m.exec(fs.readFileSync(`${this.#path}/cpu.stat`, 'utf8'))?.[1];
+    const stat = ifProcessLives(() => fs.readFileSync(`${this.#path}/cpu.stat`, 'utf8')) ?? '';
+    const usage = /^usage_usec (\d+)$/m.exec(stat)?.[1];
     return usage === undefined ? null : Number(usage) / 1_000;
   }
 
@@ -169,8 +172,10 @@ class LeafHold implements Hold {
     this.#shared.draining.delete(this);
   }
 
+  /** A job that runs as root may have moved out and removed its leaf; then there is nothing in it. */
   #isPopulated(): boolean {
-    return fs.readFileSync(`${this.#path}/cgroup.events`, 'utf8').includes('populated 1');
+    const events = ifProcessLives(() => fs.readFileSync(`${this.#path}/cgroup.events`, 'utf8'));
+    return events?.includes('populated 1') ?? false;
   }
 }
 
@@ -191,7 +196,7 @@ function watchEvents(path: string, onChange: () => void): () => void {
     const watcher = fs.watch(path, onChange);
     return () => watcher.close();
   } catch (error) {
-    if (!isErrno(error, 'ENOSPC', 'EMFILE', 'ENFILE')) throw error;
+    if (!isErrno(error, 'ENOSPC', 'EMFILE', 'ENFILE', 'ENOENT')) throw error;
     const timer = setInterval(onChange, withoutWatchMs);
     return () => clearInterval(timer);
   }

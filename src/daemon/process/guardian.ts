@@ -1,6 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
+import fs from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import type { ChildReaper } from '../linux/index.ts';
+import { type ChildReaper, readStat } from '../linux/index.ts';
 
 /**
  * The guardian: a shell that waits on a pipe from the daemon, in a few hundred KB. When the daemon dies, in whatever way, the
@@ -22,6 +23,9 @@ const sweeper = fileURLToPath(new URL('./sweeper.ts', import.meta.url));
 
 /** Where not even a shell can be started, such as at a limit on processes, it is tried again after this long. */
 const startAgainMs = 1_000;
+
+/** How long a guardian that is dismissed may take to go. */
+const dismissMs = 1_000;
 
 export interface GuardianOptions {
   readonly killSwitch: string | null;
@@ -61,6 +65,7 @@ export class Guardian {
       stdio: ['pipe', 'ignore', 'ignore', lockFd],
     });
     this.#child = child;
+    if (child.pid !== undefined) noteHolder(lockFd, child.pid);
     if (child.pid !== undefined) child.on('exit', reaper.leaveToLibuv(child.pid));
     // A dead guardian's pipe breaks; its exit event is what is acted upon.
     child.stdin?.on('error', () => {});
@@ -84,8 +89,19 @@ export class Guardian {
     this.#child = null;
     if (child === null || child.exitCode !== null || child.signalCode !== null) return;
     await new Promise<void>((resolve) => {
-      child.on('exit', () => resolve());
+      // All jobs are over, so a guardian that does not answer, such as a stopped one, is no loss.
+      const timer = setTimeout(() => child.kill('SIGKILL'), dismissMs);
+      child.on('exit', () => {
+        clearTimeout(timer);
+        resolve();
+      });
       child.stdin?.end('done\n');
     });
   }
+}
+
+/** Writes into the lock file who holds it, so that a later daemon can end a guardian that hangs. */
+function noteHolder(lockFd: number, pid: number): void {
+  fs.ftruncateSync(lockFd);
+  fs.writeSync(lockFd, `${pid} ${readStat(pid)?.startTicks ?? 0}\n`, 0);
 }

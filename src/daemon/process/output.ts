@@ -1,7 +1,7 @@
 import fs from 'node:fs';
 import { dirname } from 'node:path';
 import { promisify } from 'node:util';
-import { isErrno } from '../../protocol/index.ts';
+import { CorralError, isErrno } from '../../protocol/index.ts';
 import type { Job, OutputFacts } from '../core/index.ts';
 
 export type StreamName = 'stdout' | 'stderr';
@@ -50,22 +50,34 @@ export class OutputFiles {
     return { files, bytes: files.reduce((sum, file) => sum + this.size(file), 0) };
   }
 
-  /** Bytes in a file; 0 where it does not exist, as before the first attempt. */
+  /** Bytes in a file; 0 where it does not exist, as before the first attempt, or where its job has put it out of reach. */
   size(path: string): number {
-    return fs.statSync(path, { throwIfNoEntry: false })?.size ?? 0;
+    try {
+      return fs.statSync(path).size;
+    } catch (error) {
+      if (isErrno(error, 'ENOENT', 'ENOTDIR', 'EACCES', 'ELOOP')) return 0;
+      throw error;
+    }
   }
 
-  /** Reads at most `length` bytes from `offset` on. Nothing where the file does not exist (any more). */
+  /**
+   * Reads at most `length` bytes from `offset` on. Nothing where the file does not exist (any more).
+   *
+   * @throws CorralError `OUTPUT_UNREADABLE` where the job has put something else in its place
+   */
   read(path: string, offset: number, length: number): Buffer {
     let fd: number;
     try {
-      fd = fs.openSync(path, 'r');
+      // A FIFO in its place would hold the daemon until somebody writes to it.
+      fd = fs.openSync(path, fs.constants.O_RDONLY | fs.constants.O_NONBLOCK);
     } catch (error) {
       if (isErrno(error, 'ENOENT')) return Buffer.alloc(0);
-      throw error;
+      throw unreadable(path, error instanceof Error ? error.message : String(error));
     }
     try {
-      const buffer = Buffer.alloc(Math.min(length, Math.max(0, fs.fstatSync(fd).size - offset)));
+      const stat = fs.fstatSync(fd);
+      if (!stat.isFile()) throw unreadable(path, 'it is not a file any more');
+      const buffer = Buffer.alloc(Math.min(length, Math.max(0, stat.size - offset)));
       return buffer.subarray(0, buffer.length === 0 ? 0 : fs.readSync(fd, buffer, 0, buffer.length, offset));
     } finally {
       fs.closeSync(fd);
@@ -86,7 +98,7 @@ export class OutputFiles {
   remove(jobId: number): void {
     const folder = this.#folder(jobId);
     for (const name of fs.existsSync(folder) ? fs.readdirSync(folder) : []) {
-      if (name.startsWith(`${jobId}.`)) fs.rmSync(`${folder}/${name}`, { force: true });
+      if (name.startsWith(`${jobId}.`)) fs.rmSync(`${folder}/${name}`, { force: true, recursive: true });
     }
   }
 
@@ -107,3 +119,10 @@ export class OutputFiles {
 }
 
 const openFile = promisify(fs.open);
+
+function unreadable(path: string, reason: string): CorralError {
+  return new CorralError(
+    'OUTPUT_UNREADABLE',
+    `The output file ${path} cannot be read: ${reason}. The job itself may have changed it.`,
+  );
+}

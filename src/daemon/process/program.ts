@@ -2,12 +2,15 @@ import fs from 'node:fs';
 import { isErrno } from '../../protocol/index.ts';
 import type { LeaderExit } from '../core/index.ts';
 
+/** A program's name may be as long as a command; a message is for people. */
+const maxMessageLength = 1_000;
+
 /** Why a program could not be started, in words, with the exit code that a shell would give: 127 not found, 126 not executable. */
 export class SpawnError extends Error {
   readonly exit: LeaderExit;
 
   constructor(message: string, exitCode: 126 | 127) {
-    super(message);
+    super(message.length > maxMessageLength ? `${message.slice(0, maxMessageLength)}…` : message);
     this.name = 'SpawnError';
     this.exit = { code: exitCode, signal: null };
   }

@@ -9,7 +9,7 @@ import {
 } from '../../../protocol/index.ts';
 import type { Client, ListOptions } from '../../index.ts';
 import { asInteger } from '../job-options.ts';
-import { commandLine, elapsed, outcome, printJson, printLine, printTable, say } from '../print.ts';
+import { commandLine, elapsed, oneLine, outcome, printJson, printLine, printTable, say } from '../print.ts';
 import { withClient } from '../session.ts';
 
 /** Ended jobs that `ls` shows below the live ones unless asked for more. */
@@ -70,7 +70,15 @@ async function fetchAll(client: Client, query: ListOptions, limit: number): Prom
 }
 
 function row(job: JobView): string[] {
-  return [String(job.id), job.status, outcome(job), elapsed(job), job.group, job.name ?? '-', commandLine(job.command)];
+  return [
+    String(job.id),
+    job.status,
+    outcome(job),
+    elapsed(job),
+    oneLine(job.group),
+    oneLine(job.name ?? '-'),
+    commandLine(job.command),
+  ];
 }
 
 function asStatuses(text: string): JobStatus[] {

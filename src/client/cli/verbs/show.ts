@@ -2,7 +2,7 @@ import type { Command } from 'commander';
 import { formatDuration, type JobView } from '../../../protocol/index.ts';
 import type { Client } from '../../index.ts';
 import { asJobId } from '../job-ids.ts';
-import { commandLine, outcome, printJson, printLine } from '../print.ts';
+import { commandLine, oneLine, outcome, printJson, printLine } from '../print.ts';
 import { withClient } from '../session.ts';
 
 export function addShow(program: Command): void {
@@ -18,7 +18,7 @@ export function addShow(program: Command): void {
 async function show(client: Client, jobId: number, flags: { json?: true }): Promise<number> {
   const job = await client.get(jobId);
   if (flags.json) printJson(job);
-  else for (const [label, value] of describe(job)) printLine(`${label.padEnd(12)} ${value}`);
+  else for (const [label, value] of describe(job)) printLine(`${label.padEnd(12)} ${oneLine(value)}`);
   return 0;
 }
 

@@ -7,7 +7,7 @@ import { printJson, say } from '../print.ts';
 import { withClient } from '../session.ts';
 
 interface Flags {
-  readonly timeout?: number | null;
+  readonly timeout?: number | 'off';
   readonly any?: true;
   readonly json?: true;
 }
@@ -21,7 +21,7 @@ export function addWait(program: Command): void {
     .option('--any', 'until one of them has ended')
     .option('--json', 'print the ended jobs as JSON')
     .addHelpText('after', '\nExample: corral wait 3..9 --timeout 10m')
-    .action(withClient(wait));
+    .action(withClient(wait, { noDaemonCode: exitCodes.ourFailure }));
 }
 
 async function wait(client: Client, jobIds: number[], flags: Flags): Promise<number> {

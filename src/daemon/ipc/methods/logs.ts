@@ -54,7 +54,9 @@ function somethingHappens({ jobId, path, size, leftMs, call }: Awaited): Promise
   const cleanups = [supervisor.onNextChange(jobId, resolve)];
   const timer = setTimeout(resolve, leftMs);
   cleanups.push(() => clearTimeout(timer));
-  call.signal.addEventListener('abort', () => resolve(), { once: true });
+  const giveUp = () => resolve();
+  call.signal.addEventListener('abort', giveUp, { once: true });
+  cleanups.push(() => call.signal.removeEventListener('abort', giveUp));
   // Before the first attempt there is no file; the job's change to running is what is waited for then.
   const stopWatching = output.watch(path, resolve);
   if (stopWatching !== null) cleanups.push(stopWatching);

@@ -58,7 +58,7 @@ export class CgroupContainment implements Containment {
 
   open(attempt: { jobId: number; number: number }): Hold {
     const path = `${this.#place.base}/${attempt.jobId}.${attempt.number}`;
-    fs.mkdirSync(path);
+    fs.mkdirSync(path, { recursive: true }); // With its parent, should somebody have tidied that away.
     return new LeafHold(path, this.#shared);
   }
 

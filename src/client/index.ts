@@ -182,11 +182,16 @@ export class Client implements AsyncDisposable {
       signal?.throwIfAborted();
       const leftMs = Math.max(0, untilMs - performance.now());
       const holdMs = Math.ceil(Math.min(maxHoldMs, leftMs));
-      const { ended, finished } = await this.#connection.call('wait', { jobIds: ids, mode, holdMs }, 'repeatable', {
-        holdMs,
-        untilMs,
-      });
-      if (ended) return Promise.all(finished.map((jobId) => this.get(jobId)));
+      const { ended, finished, jobs } = await this.#connection.call(
+        'wait',
+        { jobIds: ids, mode, holdMs },
+        'repeatable',
+        {
+          holdMs,
+          untilMs,
+        },
+      );
+      if (ended) return [...jobs, ...(await Promise.all(finished.slice(jobs.length).map((jobId) => this.get(jobId))))];
       if (performance.now() >= untilMs) {
         const running = ids.filter((jobId) => !finished.includes(jobId));
         throw new CorralError(

@@ -79,10 +79,13 @@ export const methods = {
     }),
     result: z.object({ jobs: z.array(jobViewSchema), nextCursor: jobIdSchema.nullable() }),
   },
-  /** Answers when all (or any) of the jobs have ended, or after `holdMs` with `ended: false`. */
+  /**
+   * Answers when all (or any) of the jobs have ended, or after `holdMs` with `ended: false`. `jobs` has as many of the finished
+   * ones as fit a frame, by id; the others are to be had by `get`.
+   */
   wait: {
     params: z.strictObject({ jobIds, mode: z.enum(['all', 'any']).optional(), holdMs: holdMs.optional() }),
-    result: z.object({ ended: z.boolean(), finished: z.array(jobIdSchema) }),
+    result: z.object({ ended: z.boolean(), finished: z.array(jobIdSchema), jobs: z.array(jobViewSchema) }),
   },
   /**
    * One piece of a job's output from byte `offset` on (negative: counted from the end), as base64. With `holdMs` the answer

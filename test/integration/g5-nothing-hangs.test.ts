@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import fs from 'node:fs';
 import { test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { type Client, CorralError } from '../../src/client/index.ts';
@@ -18,6 +19,7 @@ for (const { tier, skip } of tiers) {
     const { client } = await startDaemon(t, { tier });
     const waited: number[] = [];
     const bare: number[] = [];
+    const before = cpuTimes();
     for (let n = 0; n < rounds; n += 1) {
       bare.push(await endOfBareProcess());
       const { id } = await client.submit({ shell: saysItsEnd });
@@ -26,10 +28,14 @@ for (const { tier, skip } of tiers) {
       waited.push(returnedMs - Number(await outputOf(client, id)) * 1_000);
     }
     const overheadMs = median(waited) - median(bare);
+    const idle = idleSince(before);
     t.diagnostic(
-      `median ${overheadMs.toFixed(2)} ms: ${median(waited).toFixed(2)} ms less ${median(bare).toFixed(2)} ms of a bare process, over ${rounds} jobs`,
+      `median ${overheadMs.toFixed(2)} ms: ${median(waited).toFixed(2)} ms less ${median(bare).toFixed(2)} ms of a bare process, over ${rounds} jobs; the machine is ${Math.round(100 * idle)} % idle`,
     );
-    assert.ok(overheadMs <= 5, `median overhead ${overheadMs} ms`);
+    // Mostly asleep, this test leaves a quiet machine idle. On one that is busy with something else, every hand-over between
+    // processes waits for a time slice, which is nobody's doing here.
+    const limitMs = idle > 0.3 ? 5 : 20;
+    assert.ok(overheadMs <= limitMs, `median overhead ${overheadMs} ms, limit ${limitMs} ms`);
     assert.ok(median(bare) > 0, 'control: the clock of the processes and ours agree');
   });
 }
@@ -51,6 +57,17 @@ async function outputOf(client: Client, jobId: number): Promise<string> {
   let output = '';
   for await (const piece of client.logs(jobId)) output += piece;
   return output;
+}
+
+/** The fields of the first line of /proc/stat: user, nice, system, idle, … in ticks. proc_stat(5) */
+function cpuTimes(): number[] {
+  return fs.readFileSync('/proc/stat', 'utf8').split('\n', 1)[0]?.trim().split(/\s+/).slice(1).map(Number) ?? [];
+}
+
+/** The share of the machine's time in which it had nothing to do. */
+function idleSince(before: readonly number[]): number {
+  const spent = cpuTimes().map((ticks, index) => ticks - (before[index] ?? 0));
+  return (spent[3] ?? 0) / spent.reduce((sum, ticks) => sum + ticks, 0);
 }
 
 function nowMs(): number {

@@ -1,9 +1,6 @@
-import { type JobView, type MethodResult, maxPageSize, type ParsedParams } from '../../../protocol/index.ts';
-import { viewOf } from '../../core/index.ts';
+import { type MethodResult, maxPageSize, type ParsedParams } from '../../../protocol/index.ts';
 import type { Call } from '../backend.ts';
-
-/** A page ends early when its jobs are this large together: commands may be long, and the answer must fit a frame. */
-const maxPageBytes = 512 * 1024;
+import { pageOf } from '../page.ts';
 
 export function list(params: ParsedParams<'list'>, { backend }: Call): MethodResult<'list'> {
   const limit = params.limit ?? maxPageSize;
@@ -14,16 +11,11 @@ export function list(params: ParsedParams<'list'>, { backend }: Call): MethodRes
     cursor: params.cursor ?? null,
     limit,
   });
-  const page: JobView[] = [];
-  let bytes = 0;
-  for (const stored of jobs) {
-    // Memory knows more of a live job than the store: what is not persisted, such as that it is unkillable.
-    const job = backend.supervisor.job(stored.id);
-    const view = viewOf(job, backend.output.facts(job));
-    bytes += Buffer.byteLength(JSON.stringify(view));
-    if (page.length > 0 && bytes > maxPageBytes) break;
-    page.push(view);
-  }
+  // Memory knows more of a live job than the store: what is not persisted, such as that it is unkillable.
+  const page = pageOf(
+    jobs.map(({ id }) => backend.supervisor.job(id)),
+    backend.output,
+  );
   const isLast = jobs.length < limit && page.length === jobs.length;
   return { jobs: page, nextCursor: isLast ? null : (page.at(-1)?.id ?? null) };
 }

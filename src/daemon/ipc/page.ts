@@ -1,0 +1,19 @@
+import type { JobView } from '../../protocol/index.ts';
+import { type Job, viewOf } from '../core/index.ts';
+import type { OutputApi } from './backend.ts';
+
+/** An answer carries views up to this size together: commands may be long, and it must fit a frame. */
+const maxPageBytes = 512 * 1024;
+
+/** As many of the jobs, from the first on, as fit one answer. */
+export function pageOf(jobs: Iterable<Job>, output: OutputApi): JobView[] {
+  const page: JobView[] = [];
+  let bytes = 0;
+  for (const job of jobs) {
+    const view = viewOf(job, output.facts(job));
+    bytes += Buffer.byteLength(JSON.stringify(view));
+    if (page.length > 0 && bytes > maxPageBytes) break;
+    page.push(view);
+  }
+  return page;
+}

@@ -1,7 +1,7 @@
 import fs from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
 import { CorralError, isErrno } from '../protocol/index.ts';
-import { signalIf, tryLock } from './linux/index.ts';
+import { signalExactly, tryLock } from './linux/index.ts';
 
 /** How long an earlier daemon's guardian may take to end that daemon's jobs, before it is ended itself. */
 const guardianPatienceMs = 7_000;
@@ -84,7 +84,7 @@ export async function lockStateDir(stateDir: string): Promise<StateDirLocks> {
 /** A guardian that hangs, such as a stopped one, is ended: the sweep that follows does its work. */
 function endGuardian(lockFd: number): void {
   const [pid = 0, startTicks = 0] = fs.readFileSync(`/proc/self/fd/${lockFd}`, 'utf8').split(' ').map(Number);
-  if (pid > 0) signalIf(pid, 'SIGKILL', (stat) => stat.startTicks === startTicks);
+  if (pid > 0) signalExactly({ pid, startTicks }, 'SIGKILL');
 }
 
 /**

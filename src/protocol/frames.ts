@@ -43,6 +43,8 @@ export interface FrameParserOptions {
   /** Starts the deadline of a frame that has begun; returns how to cancel it. Without it frames may take for ever. */
   readonly onFrameBegun?: (partial: PartialFrame) => () => void;
   readonly maxFrameBytes?: number;
+  /** What to send in place of data that would be larger than a frame. Without it such data is sent, and the peer refuses it. */
+  readonly insteadOfTooLarge?: (data: unknown) => unknown;
 }
 
 /** Builds the parser object that node-ipc takes in `ipc.config.parser`. */
@@ -88,7 +90,9 @@ export function createFrameParser(options: FrameParserOptions) {
     maxPendingBytes: frameLimits.maxPendingBytes,
 
     encode(type: string, data: unknown): string {
-      return encodeFrame(type, data);
+      const frame = encodeFrame(type, data);
+      const isTooLarge = Buffer.byteLength(frame) - delimiter.length > maxFrameBytes;
+      return isTooLarge && options.insteadOfTooLarge ? encodeFrame(type, options.insteadOfTooLarge(data)) : frame;
     },
 
     /** Consumes one chunk; calls `receive` for each frame that it completes. Never throws on any input. */

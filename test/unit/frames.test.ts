@@ -261,3 +261,10 @@ test('a frame that is encoded is one frame, whatever it holds', () => {
     }),
   );
 });
+
+test('data that would be larger than a frame is replaced by what the owner of the parser says, and only then', () => {
+  const parser = createFrameParser({ accepts: ['rpc'], maxFrameBytes: 40, insteadOfTooLarge: () => 'too large' });
+  const fitting = 'x'.repeat(40 - JSON.stringify({ type: 'rpc', data: '' }).length);
+  assert.equal(parser.encode('rpc', fitting), encodeFrame('rpc', fitting));
+  assert.equal(parser.encode('rpc', `${fitting}x`), encodeFrame('rpc', 'too large'));
+});

@@ -4,7 +4,7 @@
  * Records (`Job`, `Attempt`, `Group`) are immutable: a change is a new record. `State` holds the records of jobs that have
  * not ended, and indexes over them that are derived, never decided on their own. Jobs that have ended live in the store only.
  */
-import type { Cause, JobStatus } from '../../protocol/index.ts';
+import { type Cause, isFinal, type JobStatus } from '../../protocol/index.ts';
 import { Heap } from './heap.ts';
 
 /** The two clocks, handed in. `monoMs` never jumps and measures durations; `wallMs` is for people. */
@@ -77,7 +77,13 @@ export type JobPhase =
       readonly killed: boolean;
       readonly unkillable: boolean;
     }
-  | { readonly status: 'completed' | 'failed' | 'cancelled'; readonly cause: Cause; readonly finishedWallMs: number };
+  | EndedPhase;
+
+export interface EndedPhase {
+  readonly status: 'completed' | 'failed' | 'cancelled';
+  readonly cause: Cause;
+  readonly finishedWallMs: number;
+}
 
 /** A stop, and how much time it gives between SIGTERM and SIGKILL: `null` is SIGKILL at once. */
 export interface StopRequest {
@@ -168,6 +174,10 @@ export function withPhase(job: Job, phase: JobPhase): Job {
   return { ...job, phase };
 }
 
+export function hasEnded(phase: JobPhase): phase is EndedPhase {
+  return isFinal(phase.status);
+}
+
 /** A slot is held from the decision to start until the last process of the attempt is gone. */
 export function holdsSlot(status: JobStatus): boolean {
   return status === 'starting' || status === 'running' || status === 'stopping';
@@ -241,7 +251,7 @@ function replaceJob(state: State, before: Job | null, after: Job): void {
   const { status } = after.phase;
   count(groupState, status, +1);
   state.nextJobId = Math.max(state.nextJobId, after.id + 1);
-  if (status === 'completed' || status === 'failed' || status === 'cancelled') {
+  if (hasEnded(after.phase)) {
     state.live.delete(after.id);
     return;
   }

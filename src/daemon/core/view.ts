@@ -1,5 +1,5 @@
-import type { AttemptView, GroupView, JobStatus, JobView } from '../../protocol/index.ts';
-import type { Attempt, GroupState, Job, State } from './model.ts';
+import type { AttemptView, GroupView, JobView } from '../../protocol/index.ts';
+import { type Attempt, type GroupState, hasEnded, type Job } from './model.ts';
 
 /** What the file system knows about a job's output. */
 export interface OutputFacts {
@@ -11,7 +11,6 @@ export interface OutputFacts {
 export function viewOf(job: Job, output: OutputFacts): JobView {
   const { definition, phase } = job;
   const attempt = job.attempts.at(-1);
-  const isFinal = phase.status === 'completed' || phase.status === 'failed' || phase.status === 'cancelled';
   const isActive = phase.status === 'running' || phase.status === 'stopping';
   return {
     id: job.id,
@@ -22,7 +21,7 @@ export function viewOf(job: Job, output: OutputFacts): JobView {
     cwd: definition.cwd,
     priority: definition.priority,
     status: phase.status,
-    cause: isFinal ? phase.cause : isActive ? (attempt?.cause ?? null) : null,
+    cause: hasEnded(phase) ? phase.cause : isActive ? (attempt?.cause ?? null) : null,
     exitCode: attempt?.exit?.code ?? null,
     signal: attempt?.exit?.signal ?? null,
     message: attempt?.message ?? null,
@@ -33,7 +32,7 @@ export function viewOf(job: Job, output: OutputFacts): JobView {
     pid: isActive ? (attempt?.leader?.pid ?? null) : null,
     submittedAt: iso(job.submittedWallMs),
     startedAt: isoOrNull(attempt?.startedWallMs),
-    finishedAt: isFinal ? iso(phase.finishedWallMs) : null,
+    finishedAt: hasEnded(phase) ? iso(phase.finishedWallMs) : null,
     cpuMs: attempt?.usage.cpuMs ?? null,
     peakRssBytes: attempt?.usage.peakRssBytes ?? null,
     outputBytes: output.bytes,
@@ -67,13 +66,6 @@ function attemptView(attempt: Attempt): AttemptView {
 
 export function groupView({ group, queued, active }: GroupState): GroupView {
   return { name: group.name, parallel: group.parallel, maxQueued: group.maxQueued, queued, active };
-}
-
-/** How many live jobs there are of each status. */
-export function liveCounts(state: State): Partial<Record<JobStatus, number>> {
-  const counts: Partial<Record<JobStatus, number>> = {};
-  for (const job of state.live.values()) counts[job.phase.status] = (counts[job.phase.status] ?? 0) + 1;
-  return counts;
 }
 
 function iso(wallMs: number): string {

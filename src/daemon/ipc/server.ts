@@ -2,7 +2,6 @@ import { IPCModule, type IpcSocket } from 'node-ipc';
 import {
   createFrameParser,
   type ErrorCode,
-  encodeFrame,
   frameLimits,
   type PartialFrame,
   type RpcResponse,
@@ -50,6 +49,12 @@ export function startIpcServer(options: IpcServerOptions): Promise<IpcServer> {
   ipc.config.maxConnections = maxConnections + 16; // Room to tell those beyond the limit why they are refused.
   ipc.config.parser = createFrameParser({
     accepts: ['rpc'],
+    insteadOfTooLarge: (data) =>
+      rpcError(
+        (data as RpcResponse).id,
+        'FRAME_TOO_LARGE',
+        'The answer would be larger than a frame. Ask for less: a smaller limit, fewer jobs.',
+      ),
     onFrameBegun: (partial) => {
       const timer = setTimeout(() => timeouts.get(partial)?.(), frameLimits.frameTimeoutMs);
       timer.unref();
@@ -60,18 +65,6 @@ export function startIpcServer(options: IpcServerOptions): Promise<IpcServer> {
 
   function send(socket: IpcSocket, response: RpcResponse): void {
     if (socket.destroyed) return;
-    if (Buffer.byteLength(encodeFrame('rpc', response)) > frameLimits.maxFrameBytes) {
-      ipc.server.emit(
-        socket,
-        'rpc',
-        rpcError(
-          response.id,
-          'FRAME_TOO_LARGE',
-          'The answer would be larger than a frame. Ask for less: a smaller limit, fewer jobs.',
-        ),
-      );
-      return;
-    }
     ipc.server.emit(socket, 'rpc', response);
   }
 

@@ -8,6 +8,7 @@ export {
   readBootId,
   readStat,
   type SignalOutcome,
+  signalExactly,
   signalIf,
 } from './processes.ts';
 export { type SpawnRequest, spawnSession } from './spawn.ts';

@@ -76,3 +76,8 @@ export function signalIf(pid: number, signal: NodeJS.Signals, isOurs: (stat: Pro
     fs.closeSync(pidfd);
   }
 }
+
+/** Sends a signal to the process that was looked at, and to no later owner of its pid. */
+export function signalExactly(target: { pid: number; startTicks: number }, signal: NodeJS.Signals): SignalOutcome {
+  return signalIf(target.pid, signal, (now) => now.startTicks === target.startTicks);
+}

@@ -6,7 +6,7 @@ import {
   type Mark,
   type ProcessStat,
   readStat,
-  signalIf,
+  signalExactly,
 } from '../linux/index.ts';
 import { type Containment, type Hold, markVariable, type SweepReport } from './containment.ts';
 import { carriesMark, type Marker, markText } from './marks.ts';
@@ -65,7 +65,7 @@ export class ScanContainment implements Containment {
     for (let round = 0; round < maxRounds; round += 1) {
       const left = this.#reaper.adoptedChildren().flatMap(aliveTree);
       if (left.length === 0) return;
-      for (const stat of left) signalIf(stat.pid, 'SIGKILL', (now) => now.startTicks === stat.startTicks);
+      for (const stat of left) signalExactly(stat, 'SIGKILL');
     }
   }
 }
@@ -163,7 +163,7 @@ class ScanHold implements Hold {
       if (fresh.length === 0) return;
       for (const stat of fresh) {
         sent.add(identity(stat));
-        signalIf(stat.pid, signal, (now) => now.startTicks === stat.startTicks);
+        signalExactly(stat, signal);
       }
     }
   }

@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { ProcessIdentity } from '../core/index.ts';
-import { isAlive, listPids, type ProcessStat, readBootId, readStat, signalIf } from '../linux/index.ts';
+import { isAlive, listPids, type ProcessStat, readBootId, readStat, signalExactly } from '../linux/index.ts';
 import type { SweepReport } from './containment.ts';
 import { carriesInstance } from './marks.ts';
 
@@ -35,8 +35,7 @@ export async function sweepProcesses(target: SweepTarget): Promise<SweepReport> 
   for (let disturbed = 0; ; ) {
     const { found, isUndisturbed } = findBelonging(target.instance, leaders);
     for (const stat of found) {
-      if (signalIf(stat.pid, 'SIGKILL', (now) => now.startTicks === stat.startTicks) === 'sent')
-        ended.add(`${stat.pid}/${stat.startTicks}`);
+      if (signalExactly(stat, 'SIGKILL') === 'sent') ended.add(`${stat.pid}/${stat.startTicks}`);
     }
     disturbed = found.length > 0 ? 0 : disturbed + 1;
     if (found.length === 0 && (isUndisturbed || disturbed === maxDisturbed))

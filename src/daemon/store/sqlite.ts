@@ -9,7 +9,15 @@ import {
   liveStatuses,
   unreachable,
 } from '../../protocol/index.ts';
-import type { Attempt, Change, Group, Job, JobDefinition, JobPhase } from '../core/index.ts';
+import {
+  type Attempt,
+  type Change,
+  type Group,
+  hasEnded,
+  type Job,
+  type JobDefinition,
+  type JobPhase,
+} from '../core/index.ts';
 import { migrate } from './schema.ts';
 import type { JobQuery, Snapshot, Store } from './store.ts';
 
@@ -170,8 +178,7 @@ export class SqliteStore implements Store {
   #writeJob(before: Job | null, after: Job, wallMs: number): void {
     const { phase, definition } = after;
     const attempt = after.attempts.at(-1);
-    const isFinal = phase.status === 'completed' || phase.status === 'failed' || phase.status === 'cancelled';
-    const cause = isFinal ? phase.cause : null;
+    const cause = hasEnded(phase) ? phase.cause : null;
     if (before === null) {
       const { env, group, name, priority, idempotencyKey, ...rest } = definition;
       const stored: StoredDefinition = rest;
@@ -189,7 +196,7 @@ export class SqliteStore implements Store {
         JSON.stringify(stored),
       );
     } else {
-      this.#updateJob.run(phase.status, cause, isFinal ? phase.finishedWallMs : null, after.id);
+      this.#updateJob.run(phase.status, cause, hasEnded(phase) ? phase.finishedWallMs : null, after.id);
     }
     if (attempt !== undefined && attempt !== before?.attempts.at(-1)) this.#writeAttempt(after.id, attempt);
     if (before?.phase.status !== phase.status) {

@@ -1,16 +1,23 @@
 /** The composition root: builds the shells, puts them together, starts the loop. */
 import fs from 'node:fs';
-import { CorralError, isErrno, version } from '../protocol/index.ts';
-import { readConfig } from './config/index.ts';
-import { currentAttempt } from './core/index.ts';
+import { CorralError, errorTable, type GroupView, isErrno, version } from '../protocol/index.ts';
+import { LiveConfig } from './config/index.ts';
+import { assessHealth, currentAttempt } from './core/index.ts';
 import { startIpcServer } from './ipc/index.ts';
-import { becomeSubreaper, ChildReaper, closeInheritedDescriptors, peerCredentials } from './linux/index.ts';
-import { createLog } from './log.ts';
+import {
+  becomeSubreaper,
+  ChildReaper,
+  closeInheritedDescriptors,
+  peerCredentials,
+  ServiceManager,
+} from './linux/index.ts';
+import { chooseStyle, createLog } from './log.ts';
 import { chooseContainment, chooseLauncher, Guardian, OutputFiles, Runner } from './process/index.ts';
 import type { Log } from './shells.ts';
 import { lockSocket, lockStateDir, makePrivateDir } from './state-dir.ts';
 import { SqliteStore } from './store/index.ts';
 import { Supervisor } from './supervisor.ts';
+import { Vitals } from './vitals.ts';
 
 /** A background daemon says on its stdout, in one JSON line, that it is ready or why it is not. */
 const isBackground = process.env.CORRAL_BACKGROUND === '1';
@@ -21,7 +28,8 @@ async function main(): Promise<void> {
   closeInheritedDescriptors();
   const uid = process.getuid?.() ?? 0;
   const startedAt = new Date().toISOString();
-  const config = readConfig(process.env, uid);
+  const liveConfig = new LiveConfig(process.env, uid, Date.now());
+  const config = liveConfig.current;
   const { stateDir, runtimeDir, socket } = config.paths;
   makePrivateDir(stateDir, uid);
   makePrivateDir(runtimeDir, uid);
@@ -30,9 +38,10 @@ async function main(): Promise<void> {
   const log = createLog({
     level: config.logLevel,
     file: isBackground ? `${stateDir}/daemon.log` : null,
-    isTerminal: process.stderr.isTTY === true,
+    style: chooseStyle(process.stderr, process.env.JOURNAL_STREAM),
   });
   dieLoudly(log);
+  const tell = serviceManager(process.env.NOTIFY_SOCKET, log);
 
   becomeSubreaper();
   const reaper = new ChildReaper();
@@ -72,13 +81,32 @@ async function main(): Promise<void> {
     output,
     clock: () => ({ monoMs: performance.now(), wallMs: Date.now() }),
     log,
-    onDrained: () => void exit(),
+    onDrained: (unwritten) => void exit(unwritten),
+  });
+  const vitals = new Vitals({
+    stateDir,
+    diskMinFreeBytes: () => liveConfig.current.diskMinFreeBytes,
+    onDisk: (shortage) => {
+      if ((shortage === null) !== (supervisor.pausedFor === null)) supervisor.emit({ type: 'diskChecked', shortage });
+    },
+    onBeat: () => tell('WATCHDOG=1', `STATUS=${statusLine(supervisor.groups(), containment.tier)}`),
   });
   const recovered = supervisor.recover(snapshot, config.groups);
 
   const stop = () => {
     log.info('stopping');
+    tell('STOPPING=1');
     supervisor.emit({ type: 'shutdown' });
+  };
+  const reload = () => {
+    tell('RELOADING=1', `MONOTONIC_USEC=${process.hrtime.bigint() / 1_000n}`);
+    const atNextStart = liveConfig.reload(Date.now());
+    const status = liveConfig.status();
+    log.setLevel(liveConfig.current.logLevel);
+    if (status.error !== null) log.error('configuration not taken over', { error: status.error });
+    else log.info('configuration read again', { path: status.path, atNextStart });
+    tell('READY=1');
+    return status;
   };
   const server = await startIpcServer({
     socketPath: socket,
@@ -89,8 +117,22 @@ async function main(): Promise<void> {
       supervisor,
       store,
       output,
-      jobDefaults: config.jobDefaults,
+      get jobDefaults() {
+        return liveConfig.current.jobDefaults;
+      },
       stop,
+      reload,
+      health: () =>
+        assessHealth({
+          ...vitals.facts(),
+          storeTrouble: supervisor.storeTrouble,
+          unwrittenChanges: supervisor.unwritten,
+          pausedFor: supervisor.pausedFor,
+          configError: liveConfig.status().error,
+          guardianPid: guardian.pid,
+          unkillableJobs: supervisor.unkillableJobs,
+          leftBehind: swept.unkillable,
+        }),
       status: () => ({
         version,
         pid: process.pid,
@@ -106,13 +148,13 @@ async function main(): Promise<void> {
           reason: containment.reason,
         },
         jobs: store.countJobs(),
-        config: { path: null, loadedAt: startedAt, error: null },
+        config: liveConfig.status(),
       }),
     },
   });
   process.on('SIGTERM', stop);
   process.on('SIGINT', stop);
-  process.on('SIGHUP', () => log.info('SIGHUP: there is no configuration file to read again'));
+  process.on('SIGHUP', reload);
   log.info('ready', {
     version,
     pid: process.pid,
@@ -124,18 +166,41 @@ async function main(): Promise<void> {
     ...swept,
   });
   supervisor.start();
+  vitals.start();
+  tell('READY=1', `STATUS=${statusLine(supervisor.groups(), containment.tier)}`);
   sayReady({ ok: true, pid: process.pid });
 
-  async function exit(): Promise<void> {
+  async function exit(unwritten: number): Promise<void> {
+    if (unwritten > 0) log.error('stopped before the store could be written', { unwritten });
     server.close();
+    vitals.stop();
     await guardian.dismiss();
     containment.close();
     reaper.stop();
     store.close();
     log.info('stopped');
     await log.close();
-    process.exit(0);
+    process.exit(unwritten === 0 ? 0 : 1);
   }
+}
+
+/** Tells the service manager how we are, where there is one. One that does not listen is no reason to fail. sd_notify(3) */
+function serviceManager(address: string | undefined, log: Log): (...assignments: string[]) => void {
+  if (address === undefined || address === '') return () => {};
+  const manager = new ServiceManager(address);
+  return (...assignments) => {
+    try {
+      manager.tell(...assignments);
+    } catch (error) {
+      if (!isErrno(error, 'ECONNREFUSED', 'ENOENT', 'EAGAIN', 'ENOBUFS')) throw error;
+      log.warn('the service manager does not listen', { error: error.message });
+    }
+  };
+}
+
+function statusLine(groups: readonly GroupView[], tier: string): string {
+  const sum = (field: 'active' | 'queued') => groups.reduce((total, group) => total + group[field], 0);
+  return `${sum('active')} running, ${sum('queued')} queued; containment ${tier}`;
 }
 
 /** What nobody foresaw ends the daemon, and so, through the guardian, its jobs: better than half a supervisor. */
@@ -146,6 +211,11 @@ function dieLoudly(log: Log & { close(): Promise<void> }): void {
   };
   process.on('uncaughtException', die);
   process.on('unhandledRejection', die);
+}
+
+/** A configuration that cannot be used is no better at the next try; a service manager is told by a code of its own. */
+function startFailure({ code }: CorralError): number {
+  return code === 'CONFIG_INVALID' ? errorTable.CONFIG_INVALID.exit : errorTable.DAEMON_START_FAILED.exit;
 }
 
 function sayReady(report: { ok: true; pid: number } | { ok: false; code: string; message: string }): void {
@@ -163,9 +233,8 @@ main().catch((error: unknown) => {
   const code = error instanceof CorralError ? error.code : 'INTERNAL';
   const message = error instanceof Error ? error.message : String(error);
   sayReady({ ok: false, code, message });
-  if (!isBackground)
-    process.stderr.write(
-      `corral: ${error instanceof CorralError ? message : error instanceof Error ? error.stack : message}\n`,
-    );
-  process.exit(error instanceof CorralError ? 3 : 1);
+  const priority = chooseStyle(process.stderr, process.env.JOURNAL_STREAM) === 'journal' ? '<3>' : '';
+  const details = error instanceof Error && !(error instanceof CorralError) ? error.stack : message;
+  if (!isBackground) process.stderr.write(`${priority}corral: ${details}\n`);
+  process.exit(error instanceof CorralError ? startFailure(error) : 1);
 });

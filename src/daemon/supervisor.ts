@@ -7,8 +7,10 @@
 import { type BulkReport, CorralError, type GroupView, type SignalName, unreachable } from '../protocol/index.ts';
 import {
   apply,
+  asksForRecord,
   type Change,
   currentAttempt,
+  type Decision,
   decide,
   type Effect,
   type EndedJobs,
@@ -16,17 +18,21 @@ import {
   emptyState,
   type Group,
   groupView,
+  type Instant,
   isDrained,
+  isUnkillable,
   type Job,
   type JobDefinition,
   nextDeadline,
   type RequestId,
+  reachesProcesses,
   recover,
   type State,
   type StopMode,
   schedule,
   Waits,
 } from './core/index.ts';
+import { type Entry, Ledger, type StoreTrouble } from './ledger.ts';
 import type { Clock, Log, OutputShell, ProcessShell } from './shells.ts';
 import type { Snapshot, Store } from './store/index.ts';
 
@@ -36,8 +42,11 @@ export interface SupervisorOptions {
   readonly output: OutputShell;
   readonly clock: Clock;
   readonly log: Log;
-  /** After a stop was asked for, the last job is gone: the daemon may exit. Called once. */
-  readonly onDrained: () => void;
+  /**
+   * After a stop was asked for, the last job is gone: the daemon may exit. Called once. `unwritten`: changes that the store did
+   * not take to the last.
+   */
+  readonly onDrained: (unwritten: number) => void;
 }
 
 type RequestEvent = Extract<Event, { request: RequestId }>;
@@ -51,8 +60,11 @@ interface PendingAnswer {
 /** Longest delay that setTimeout takes; a later deadline is reached in several steps. */
 const maxTimerMs = 2 ** 31 - 1;
 
-/** While the store fails, what happened to processes is kept and committed again after this long. */
+/** While the store fails, it is tried again after this long. */
 const storeRetryMs = 500;
+
+/** How long a daemon that stops goes on trying to write down how its jobs ended. A service manager waits for it. */
+const lastWriteMs = 3_000;
 
 const noJobs: EndedJobs = new Map();
 
@@ -64,16 +76,36 @@ export class Supervisor {
   #nextRequest: RequestId = 1;
   #inbox: Event[] = [];
   #turnIsPlanned = false;
-  #storeFails = false;
+  readonly #ledger: Ledger;
+  #retry: NodeJS.Timeout | null = null;
   #alarm: { atMonoMs: number; timer: NodeJS.Timeout } | null = null;
-  #drainedWasSaid = false;
-  /** Jobs that the turn under way has changed, or removed: newer than the store, forgotten once it has them. */
-  readonly #uncommitted = new Map<number, Job | 'removed'>();
-  readonly #uncommittedByKey = new Map<string, Job>();
+  #drained: { readonly atMonoMs: number; wasSaid: boolean } | null = null;
   readonly #watchers = new Map<number, Set<() => void>>();
+  readonly #transitionWatchers = new Set<() => void>();
 
   constructor(options: SupervisorOptions) {
     this.#options = options;
+    this.#ledger = new Ledger(options.store);
+  }
+
+  /** Set while the store cannot be written. */
+  get storeTrouble(): StoreTrouble | null {
+    return this.#ledger.trouble;
+  }
+
+  /** Changes that wait for the store to work again. */
+  get unwritten(): number {
+    return this.#ledger.unwritten;
+  }
+
+  get unkillableJobs(): number[] {
+    return [...this.#state.live.values()].filter(isUnkillable).map(({ id }) => id);
+  }
+
+  /** Why nothing is accepted or started; `null` where that is not so. */
+  get pausedFor(): string | null {
+    const { admission } = this.#state;
+    return typeof admission === 'object' ? admission.pausedFor : null;
   }
 
   /**
@@ -139,7 +171,7 @@ export class Supervisor {
 
   /** @throws CorralError `JOB_NOT_FOUND` */
   job(jobId: number): Job {
-    const job = this.#find(jobId);
+    const job = this.#ledger.certain(jobId, this.#state.live.get(jobId));
     if (job === null)
       throw new CorralError('JOB_NOT_FOUND', `There is no job ${jobId}. List the known ones: corral ls --all`);
     return job;
@@ -158,7 +190,7 @@ export class Supervisor {
     signal: AbortSignal,
   ): Promise<{ ended: boolean; finished: number[] }> {
     const unique = [...new Set(jobIds)];
-    const isLive = (jobId: number) => this.#state.live.has(jobId);
+    const isLive = (jobId: number) => this.#state.live.has(jobId) || !this.#ledger.isWritten(jobId);
     for (const jobId of unique) this.job(jobId);
     const hasEnded = () => (mode === 'all' ? !unique.some(isLive) : !unique.every(isLive));
     if (!hasEnded() && holdMs > 0) {
@@ -181,6 +213,12 @@ export class Supervisor {
     };
   }
 
+  /** Calls back once, when a transition of any job has been written down. Returns how to give up. */
+  onNextTransition(onChange: () => void): () => void {
+    this.#transitionWatchers.add(onChange);
+    return () => this.#transitionWatchers.delete(onChange);
+  }
+
   #request<R>(event: WithoutRequest<RequestEvent>): Promise<R> {
     const request = this.#nextRequest++;
     return new Promise<R>((resolve, reject) => {
@@ -190,7 +228,7 @@ export class Supervisor {
   }
 
   #planTurn(): void {
-    if (this.#turnIsPlanned || this.#storeFails) return;
+    if (this.#turnIsPlanned) return;
     this.#turnIsPlanned = true;
     setImmediate(() => this.#turn());
   }
@@ -199,53 +237,94 @@ export class Supervisor {
     this.#turnIsPlanned = false;
     const events = this.#inbox;
     this.#inbox = [];
-    const { store, processes, clock } = this.#options;
-    const now = clock();
+    const now = this.#options.clock();
+    if (this.#retry === null) this.#turnWithStore(events, now);
+    else this.#turnWithoutStore(events, now);
+    this.#setAlarm();
+    this.#checkDrained(now);
+  }
+
+  #turnWithStore(events: readonly Event[], now: Instant): void {
+    const { trouble } = this.#ledger;
     const changes: Change[] = [];
     const effects: Effect[] = [];
     const undos: (() => void)[] = [];
-    const take = (decision: { changes: readonly Change[]; effects: readonly Effect[] }) => {
+    const take = (decision: Decision) => {
       undos.push(apply(this.#state, decision.changes));
-      for (const change of decision.changes) this.#remember(change);
+      this.#ledger.note(decision.changes);
       changes.push(...decision.changes);
       effects.push(...decision.effects);
     };
     for (const event of events) take(decide(this.#state, this.#withFacts(event), now));
-    take(schedule(this.#state, processes.tier));
+    take(schedule(this.#state, this.#options.processes.tier));
     try {
-      store.commit(changes, now.wallMs);
+      this.#ledger.commit(changes, now.wallMs);
     } catch (error) {
       if (!(error instanceof CorralError)) throw error;
       for (const undo of undos.reverse()) undo();
-      this.#forgetUncommitted();
-      this.#storeFailed(events, error);
+      this.#ledger.forget();
+      if (trouble === null) this.#options.log.error('store failed', { error: error.message });
+      this.#turnWithoutStore(events, now);
       return;
     }
-    this.#forgetUncommitted();
+    if (trouble !== null) this.#options.log.info('store works again');
     this.#logTransitions(changes);
-    for (const effect of effects) this.#tryToAct(effect);
-    for (const change of changes) if (change.kind === 'job') this.#announce(change.after.id);
-    this.#setAlarm();
-    if (isDrained(this.#state) && !this.#drainedWasSaid) {
-      this.#drainedWasSaid = true;
-      this.#options.onDrained();
-    }
+    this.#carryOut({ changes, effects, wallMs: now.wallMs });
   }
 
-  /** Nothing was changed. Callers are told; what happened to processes stays true and is committed when the store works again. */
-  #storeFailed(events: readonly Event[], error: CorralError): void {
-    this.#options.log.error('store failed', { error: error.message });
-    const kept: Event[] = [];
+  /**
+   * While the store fails, nothing is accepted or started. What happens to processes is decided and acted upon all the same: a
+   * job can be ended, and a limit holds. It is written down, and told as certain, when the store works again.
+   */
+  #turnWithoutStore(events: readonly Event[], now: Instant): void {
+    const trouble = this.#ledger.trouble?.message ?? 'The store cannot be written.';
     for (const event of events) {
-      if ('request' in event) this.#takeAnswer(event.request)?.reject(error);
-      else kept.push(event);
+      if (asksForRecord(event) && 'request' in event) {
+        this.#takeAnswer(event.request)?.reject(new CorralError('STORE_FAILED', `${trouble} Nothing was changed.`));
+        continue;
+      }
+      const { changes, effects } = decide(this.#state, this.#withFacts(event), now);
+      apply(this.#state, changes);
+      this.#logTransitions(changes);
+      const isCertain = (effect: Effect) => changes.length === 0 || reachesProcesses(effect);
+      for (const effect of effects.filter(isCertain)) this.#tryToAct(effect);
+      if (changes.length === 0) continue;
+      if ('request' in event)
+        this.#takeAnswer(event.request)?.reject(
+          new CorralError(
+            'STORE_FAILED',
+            `${trouble} It is done all the same, and written down as soon as that works.`,
+          ),
+        );
+      this.#ledger.postpone({ changes, effects: effects.filter((effect) => !isCertain(effect)), wallMs: now.wallMs });
     }
-    this.#inbox = [...kept, ...this.#inbox];
-    this.#storeFails = true;
-    setTimeout(() => {
-      this.#storeFails = false;
-      this.#planTurn();
-    }, storeRetryMs);
+    this.#retry ??= setTimeout(() => this.#catchUp(), storeRetryMs);
+  }
+
+  #catchUp(): void {
+    this.#retry = null;
+    for (const entry of this.#ledger.catchUp()) this.#carryOut(entry);
+    if (this.#ledger.unwritten > 0) this.#retry = setTimeout(() => this.#catchUp(), storeRetryMs);
+    this.#planTurn();
+  }
+
+  /** What was decided is on the disk. */
+  #carryOut({ changes, effects }: Entry): void {
+    for (const effect of effects) this.#tryToAct(effect);
+    for (const change of changes) if (change.kind === 'job') this.#announce(change.after.id);
+    if (!changes.some(isTransition)) return;
+    const watchers = [...this.#transitionWatchers];
+    this.#transitionWatchers.clear();
+    for (const onChange of watchers) onChange();
+  }
+
+  #checkDrained(now: Instant): void {
+    if (!isDrained(this.#state)) return;
+    this.#drained ??= { atMonoMs: now.monoMs, wasSaid: false };
+    const { unwritten } = this.#ledger;
+    if (this.#drained.wasSaid || (unwritten > 0 && now.monoMs - this.#drained.atMonoMs < lastWriteMs)) return;
+    this.#drained.wasSaid = true;
+    this.#options.onDrained(unwritten);
   }
 
   /** Requests name jobs that the state may no longer hold; the store is asked for those before anything is decided. */
@@ -254,7 +333,9 @@ export class Supervisor {
       case 'submit': {
         const keys = event.definitions.flatMap(({ idempotencyKey }) => idempotencyKey ?? []);
         const known = new Map(
-          keys.flatMap((key) => this.#findByKey(key) ?? []).map((job) => [job.definition.idempotencyKey ?? '', job]),
+          keys
+            .flatMap((key) => this.#ledger.newestByKey(key) ?? [])
+            .map((job) => [job.definition.idempotencyKey ?? '', job]),
         );
         return { ...event, known };
       }
@@ -270,35 +351,8 @@ export class Supervisor {
     }
   }
 
-  #find(jobId: number): Job | null {
-    return this.#state.live.get(jobId) ?? this.#findEnded(jobId);
-  }
-
   #findEnded(jobId: number): Job | null {
-    if (this.#state.live.has(jobId)) return null;
-    const newer = this.#uncommitted.get(jobId);
-    if (newer === 'removed') return null;
-    return newer ?? this.#options.store.findJob(jobId);
-  }
-
-  #findByKey(key: string): Job | null {
-    const newer = this.#uncommittedByKey.get(key);
-    if (newer !== undefined) return newer;
-    const stored = this.#options.store.findJobByKey(key);
-    return stored !== null && this.#uncommitted.get(stored.id) === 'removed' ? null : stored;
-  }
-
-  #remember(change: Change): void {
-    if (change.kind === 'jobRemoved') this.#uncommitted.set(change.jobId, 'removed');
-    if (change.kind !== 'job') return;
-    const { id, definition } = change.after;
-    this.#uncommitted.set(id, change.after);
-    if (definition.idempotencyKey !== null) this.#uncommittedByKey.set(definition.idempotencyKey, change.after);
-  }
-
-  #forgetUncommitted(): void {
-    this.#uncommitted.clear();
-    this.#uncommittedByKey.clear();
+    return this.#state.live.has(jobId) ? null : this.#ledger.newest(jobId);
   }
 
   #announce(jobId: number): void {
@@ -370,11 +424,10 @@ export class Supervisor {
 
   #logTransitions(changes: readonly Change[]): void {
     for (const change of changes) {
-      if (change.kind !== 'job') continue;
+      if (change.kind !== 'job' || !isTransition(change)) continue;
       const { before, after } = change;
       const from = before?.phase.status ?? null;
       const to = after.phase.status;
-      if (from === to) continue;
       const attempt = after.attempts.length > 0 ? currentAttempt(after) : null;
       const cause = 'cause' in after.phase ? after.phase.cause : (attempt?.cause ?? null);
       this.#options.log.info(`job ${after.id} ${from ?? 'new'} → ${to}`, {
@@ -386,6 +439,10 @@ export class Supervisor {
       });
     }
   }
+}
+
+function isTransition(change: Change): boolean {
+  return change.kind === 'job' && change.before?.phase.status !== change.after.phase.status;
 }
 
 function newGroup(after: Group): Change {

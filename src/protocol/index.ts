@@ -1,5 +1,6 @@
 export * from './errors.ts';
 export * from './frames.ts';
+export * from './health.ts';
 export * from './jobs.ts';
 export * from './methods.ts';
 export * from './paths.ts';

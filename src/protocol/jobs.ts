@@ -122,6 +122,20 @@ export const jobViewSchema = z.object({
 });
 export type JobView = z.infer<typeof jobViewSchema>;
 
+/** One transition of a job. */
+export const eventViewSchema = z.object({
+  seq: z.number(),
+  at: z.string(),
+  jobId: jobIdSchema,
+  /** 0 before the first attempt. */
+  attempt: z.number(),
+  /** `null`: the job was submitted. */
+  from: z.enum(jobStatuses).nullable(),
+  to: z.enum(jobStatuses),
+  cause: z.enum(causes).nullable(),
+});
+export type EventView = z.infer<typeof eventViewSchema>;
+
 export const groupViewSchema = z.object({
   name: z.string(),
   /** Slots: jobs that may run at once. 0 starts nothing. */

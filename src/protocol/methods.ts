@@ -1,5 +1,14 @@
 import { z } from 'zod';
-import { bulkReportSchema, groupViewSchema, jobIdSchema, jobSpecSchema, jobStatuses, jobViewSchema } from './jobs.ts';
+import { healthSchema } from './health.ts';
+import {
+  bulkReportSchema,
+  eventViewSchema,
+  groupViewSchema,
+  jobIdSchema,
+  jobSpecSchema,
+  jobStatuses,
+  jobViewSchema,
+} from './jobs.ts';
 
 /** Most jobs that one call may name: the report on each must fit a frame. */
 export const maxJobIds = 5_000;
@@ -15,6 +24,15 @@ export const maxLogChunkBytes = 256 * 1024;
 
 /** Most jobs in one page of `list`, and the default. */
 export const maxPageSize = 200;
+
+/** Most transitions in one answer of `events`, and the default. */
+export const maxEventsPage = 1_000;
+
+const configStatus = z.object({
+  path: z.string().nullable(),
+  loadedAt: z.string(),
+  error: z.string().nullable(),
+});
 
 /** Signals that a client may send to a job. signal(7) */
 export const signalNames = [
@@ -151,8 +169,31 @@ export const methods = {
         reason: z.string(),
       }),
       jobs: z.record(z.enum(jobStatuses), z.number()),
-      config: z.object({ path: z.string().nullable(), loadedAt: z.string(), error: z.string().nullable() }),
+      config: configStatus,
     }),
+  },
+  /** How the daemon is, with a reason for everything that is not well. */
+  'daemon.health': {
+    params: none,
+    result: healthSchema,
+  },
+  /** Reads the configuration again. One that cannot be used changes nothing; `config.error` says why. */
+  'daemon.reload': {
+    params: none,
+    result: z.object({ config: configStatus }),
+  },
+  /**
+   * A page of the record of transitions, oldest first: those after `after`. With `holdMs` the answer waits for one. Numbers only
+   * grow, across restarts too; those of removed jobs are gone. `lastSeq` is the newest there is, for starting at the end.
+   */
+  events: {
+    params: z.strictObject({
+      after: z.number().int().min(0).safe(),
+      jobId: jobIdSchema.optional(),
+      limit: z.number().int().min(1).max(maxEventsPage).optional(),
+      holdMs: holdMs.optional(),
+    }),
+    result: z.object({ events: z.array(eventViewSchema), lastSeq: z.number() }),
   },
   /** Ends all jobs gracefully, writes everything down and exits. Answers at once; the end of the connection is the end of the daemon. */
   'daemon.stop': {

@@ -8,6 +8,9 @@ export interface CorralPaths {
   readonly socket: string;
   /** Whether the caller named the socket; a daemon is then never started by itself. */
   readonly socketIsExplicit: boolean;
+  /** Settings. The file need not exist, unless the caller named it. */
+  readonly configFile: string;
+  readonly configIsExplicit: boolean;
 }
 
 type Environment = Readonly<Record<string, string | undefined>>;
@@ -17,7 +20,8 @@ const maxSocketPathBytes = 107;
 
 /**
  * Where a daemon keeps its things, from the environment alone. root has the system places (`/var/lib/corral`, `/run/corral`),
- * everyone else the XDG ones. `CORRAL_STATE_DIR`, `CORRAL_RUNTIME_DIR` and `CORRAL_SOCKET` override.
+ * everyone else the XDG ones. `CORRAL_STATE_DIR`, `CORRAL_RUNTIME_DIR`, `CORRAL_SOCKET` and
+ * `CORRAL_CONFIG` override.
  *
  * @throws CorralError `INVALID_PARAMS` where no place can be derived or the socket's path is too long for the kernel
  */
@@ -33,7 +37,22 @@ export function resolvePaths(env: Environment, uid: number): CorralPaths {
       `The socket path ${socket} has ${bytes} bytes, and the kernel takes at most ${maxSocketPathBytes}. Set CORRAL_RUNTIME_DIR to a shorter folder.`,
     );
   }
-  return { stateDir, runtimeDir, socket, socketIsExplicit: explicit !== undefined };
+  const config = absolute(env, 'CORRAL_CONFIG');
+  return {
+    stateDir,
+    runtimeDir,
+    socket,
+    socketIsExplicit: explicit !== undefined,
+    configFile: config ?? defaultConfigFile(env, uid),
+    configIsExplicit: config !== undefined,
+  };
+}
+
+/** Without a home there is no user's file; the system's is then the only one. */
+function defaultConfigFile(env: Environment, uid: number): string {
+  const home = absolute(env, 'HOME');
+  const xdg = absolute(env, 'XDG_CONFIG_HOME') ?? (home === undefined ? undefined : `${home}/.config`);
+  return uid === 0 || xdg === undefined ? '/etc/corral/config.toml' : `${xdg}/corral/config.toml`;
 }
 
 function defaultStateDir(env: Environment, uid: number): string {

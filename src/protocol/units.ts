@@ -19,6 +19,32 @@ export function parseDuration(text: string): number | null {
   return ms === 0 ? null : ms;
 }
 
+const unitBytes = { B: 1, KiB: 1024, MiB: 1024 ** 2, GiB: 1024 ** 3, TiB: 1024 ** 4 } as const;
+
+const sizePattern = /^(\d+(?:\.\d+)?)(B|KiB|MiB|GiB|TiB)$/;
+
+/**
+ * Reads `512B`, `64KiB`, `256MiB`, `4GiB`, `1TiB`. `0` and `off` mean "none" and give `null`.
+ *
+ * @returns whole bytes (at most `Number.MAX_SAFE_INTEGER`), or `null` for none
+ * @throws RangeError with a sentence that shows the accepted forms
+ */
+export function parseSize(text: string): number | null {
+  if (text === '0' || text === 'off') return null;
+  const match = sizePattern.exec(text);
+  const bytes = match ? Math.round(Number(match[1]) * unitBytes[match[2] as keyof typeof unitBytes]) : Number.NaN;
+  if (!Number.isSafeInteger(bytes))
+    throw new RangeError(`"${text}" is not a size. Write it like 512B, 64KiB, 256MiB or 4GiB (off for none).`);
+  return bytes === 0 ? null : bytes;
+}
+
+/** Writes bytes the way people say them: `512 B`, `1.5 KiB`, `117 MiB`. */
+export function formatSize(bytes: number): string {
+  const [unit, size] = Object.entries(unitBytes).findLast(([, size]) => bytes >= size) ?? ['B', 1];
+  const amount = bytes / size;
+  return `${amount < 10 && unit !== 'B' ? (Math.floor(amount * 10) / 10).toFixed(1) : Math.floor(amount)} ${unit}`;
+}
+
 /** Writes milliseconds the way people say them: `350ms`, `4.2s`, `12m 5s`, `3h 2m`, `2d 4h`. */
 export function formatDuration(ms: number): string {
   if (ms < 1_000) return `${Math.floor(ms)}ms`;

@@ -11,7 +11,7 @@ import {
 } from '../../src/protocol/index.ts';
 
 /** design.md, section 8. */
-const exitCodes = [0, 1, 2, 3, 75, 124, 125];
+const exitCodes = [0, 1, 2, 3, 75, 78, 124, 125];
 /** JSON-RPC 2.0, section 5.1: what is reserved, and what of that is left to servers. */
 const jsonRpcCodes = [-32700, -32600, -32601, -32602, -32603];
 const entries = Object.entries(errorTable) as [ErrorCode, { rpc: number; exit: number; about: string }][];

@@ -19,8 +19,10 @@ const rules: Record<string, { may: readonly string[]; types?: readonly string[] 
   'daemon/shells.ts': { may: [], types: ['protocol', 'daemon/core'] },
   'daemon/log.ts': { may: [], types: ['daemon/shells.ts'] },
   'daemon/state-dir.ts': { may: ['protocol', 'daemon/linux'] },
+  'daemon/vitals.ts': { may: ['daemon/core'] },
+  'daemon/ledger.ts': { may: ['protocol'], types: ['daemon/core', 'daemon/store'] },
   'daemon/supervisor.ts': {
-    may: ['protocol', 'daemon/core'],
+    may: ['protocol', 'daemon/core', 'daemon/ledger.ts'],
     types: ['daemon/shells.ts', 'daemon/store', 'daemon/process', 'daemon/config', 'daemon/ipc'],
   },
   client: { may: ['protocol'] },

@@ -94,6 +94,10 @@ export function decide(state: State, event: Event, now: Instant): Decision {
           now,
         ),
       );
+    case 'launchLackedSpace':
+      return onLive(state, event.jobId, ['starting'], (job) => lackedSpace(state, job, event.shortage, now));
+    case 'diskChecked':
+      return pause(state, event.shortage);
     case 'leaderExited':
       return onLive(state, event.jobId, ['running', 'stopping'], (job) => leaderExited(job, event, now));
     case 'emptied':
@@ -110,6 +114,13 @@ export function decide(state: State, event: Event, now: Instant): Decision {
 function submit(state: State, event: Extract<Event, { type: 'submit' }>, now: Instant): Decision {
   if (state.admission === 'closing')
     return refuse(event.request, 'SHUTTING_DOWN', 'The daemon is stopping. Submit again once it is back.');
+  if (state.admission !== 'open') {
+    return refuse(
+      event.request,
+      'DISK_LOW',
+      `${state.admission.pausedFor} Nothing was accepted. Make room and submit again; corral goes on by itself then.`,
+    );
+  }
   const changes: Change[] = [];
   const keys = new Map(event.known);
   const added = new Map<string, number>();
@@ -180,6 +191,22 @@ function launched(state: State, event: Extract<Event, { type: 'launched' }>, now
     const stopping = stop(running, stopRequested, now);
     return { changes: [{ kind: 'job', before: job, after: running }, ...stopping.changes], effects: stopping.effects };
   });
+}
+
+/** The attempt never was: its number is used again. Nothing starts until there is room. */
+function lackedSpace(state: State, job: Job, shortage: string, now: Instant): Decision {
+  const { cause } = currentAttempt(job);
+  if (cause !== null) return finish(job, { cause, message: shortage }, now);
+  const queued = withPhase({ ...job, attempts: job.attempts.slice(0, -1) }, { status: 'queued' });
+  return merge([{ changes: [{ kind: 'job', before: job, after: queued }], effects: [] }, pause(state, shortage)]);
+}
+
+function pause(state: State, shortage: string | null): Decision {
+  const { admission } = state;
+  const isPaused = typeof admission === 'object';
+  if (admission === 'closing' || isPaused === (shortage !== null)) return nothing;
+  const after = shortage === null ? 'open' : { pausedFor: shortage };
+  return { changes: [{ kind: 'admission', before: admission, after }], effects: [] };
 }
 
 function leaderExited(job: Job, event: Extract<Event, { type: 'leaderExited' }>, now: Instant): Decision {

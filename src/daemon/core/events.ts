@@ -42,6 +42,10 @@ export type Event =
     }
   | { readonly type: 'launched'; readonly jobId: number; readonly leader: ProcessIdentity }
   | { readonly type: 'launchFailed'; readonly jobId: number; readonly message: string; readonly exit: LeaderExit }
+  /** There was no room on the disk for the job's output. It is no fault of the job's: it goes back to the queue. */
+  | { readonly type: 'launchLackedSpace'; readonly jobId: number; readonly shortage: string }
+  /** A look at the disk: what is short, or `null`. */
+  | { readonly type: 'diskChecked'; readonly shortage: string | null }
   | {
       readonly type: 'leaderExited';
       readonly jobId: number;
@@ -57,6 +61,16 @@ export type Event =
   | { readonly type: 'shutdown' };
 
 export type EndedJobs = ReadonlyMap<number, Job>;
+
+/** Whether the event asks for something that must be on the disk to count. All others happen, whether or not that can be written down. */
+export function asksForRecord(event: Event): boolean {
+  return event.type === 'submit' || event.type === 'remove' || event.type === 'setGroup';
+}
+
+/** Whether the effect ends or signals processes, and promises nothing: it need not wait for the disk. */
+export function reachesProcesses(effect: Effect): boolean {
+  return effect.type === 'terminate' || effect.type === 'kill' || effect.type === 'signal';
+}
 
 /** What the shells do once the changes of the same decision are committed. */
 export type Effect =

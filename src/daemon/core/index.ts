@@ -2,6 +2,7 @@ export * from './deadlines.ts';
 export * from './decide.ts';
 export * from './definition.ts';
 export * from './events.ts';
+export * from './health.ts';
 export * from './heap.ts';
 export * from './model.ts';
 export * from './queue.ts';

@@ -114,8 +114,11 @@ export type Change =
   | { readonly kind: 'group'; readonly before: Group | null; readonly after: Group }
   | { readonly kind: 'admission'; readonly before: Admission; readonly after: Admission };
 
-/** `closing`: the daemon is ending its jobs and admits nothing new. */
-export type Admission = 'open' | 'closing';
+/**
+ * Whether jobs are accepted and started. Paused: there is no room on the disk, and what is left of it is for the results of what
+ * runs. `closing`: the daemon is ending its jobs.
+ */
+export type Admission = 'open' | { readonly pausedFor: string } | 'closing';
 
 export interface GroupState {
   group: Group;
@@ -176,6 +179,11 @@ export function withPhase(job: Job, phase: JobPhase): Job {
 
 export function hasEnded(phase: JobPhase): phase is EndedPhase {
   return isFinal(phase.status);
+}
+
+/** Whether SIGKILL did not end some process of the job. */
+export function isUnkillable({ phase }: Job): boolean {
+  return phase.status === 'stopping' && phase.unkillable;
 }
 
 /** A slot is held from the decision to start until the last process of the attempt is gone. */

@@ -27,7 +27,7 @@ export function schedule(state: State, tier: string): Decision {
 
 /** Whether a stop of the daemon is complete: nothing runs, and nothing will be started. */
 export function isDrained(state: State): boolean {
-  if (state.admission === 'open') return false;
+  if (state.admission !== 'closing') return false;
   for (const group of state.groups.values()) if (group.active > 0) return false;
   return true;
 }

@@ -1,5 +1,5 @@
 import type { AttemptView, GroupView, JobView } from '../../protocol/index.ts';
-import { type Attempt, type GroupState, hasEnded, type Job } from './model.ts';
+import { type Attempt, type GroupState, hasEnded, isUnkillable, type Job } from './model.ts';
 
 /** What the file system knows about a job's output. */
 export interface OutputFacts {
@@ -28,7 +28,7 @@ export function viewOf(job: Job, output: OutputFacts): JobView {
     attempt: attempt?.number ?? 0,
     attempts: job.attempts.map(attemptView),
     strays: attempt?.strays ?? 0,
-    unkillable: phase.status === 'stopping' && phase.unkillable,
+    unkillable: isUnkillable(job),
     pid: isActive ? (attempt?.leader?.pid ?? null) : null,
     submittedAt: iso(job.submittedWallMs),
     startedAt: isoOrNull(attempt?.startedWallMs),

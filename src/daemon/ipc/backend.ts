@@ -1,4 +1,12 @@
-import type { BulkReport, GroupView, JobStatus, MethodResult, SignalName } from '../../protocol/index.ts';
+import type {
+  BulkReport,
+  EventView,
+  GroupView,
+  Health,
+  JobStatus,
+  MethodResult,
+  SignalName,
+} from '../../protocol/index.ts';
 import type { Job, JobDefaults, JobDefinition, OutputFacts, StopMode } from '../core/index.ts';
 
 /** What the methods need of the daemon. main.ts puts it together. */
@@ -6,8 +14,12 @@ export interface Backend {
   readonly supervisor: SupervisorApi;
   readonly store: StoreReader;
   readonly output: OutputApi;
+  /** Asked at each call: the configuration may change. */
   readonly jobDefaults: JobDefaults;
   status(): MethodResult<'daemon.status'>;
+  health(): Health;
+  /** Reads the configuration again; one that cannot be used changes nothing, and `error` says why. */
+  reload(): MethodResult<'daemon.reload'>['config'];
   /** Ends all jobs gracefully and exits. */
   stop(): void;
 }
@@ -28,9 +40,13 @@ export interface SupervisorApi {
     signal: AbortSignal,
   ): Promise<{ ended: boolean; finished: number[] }>;
   onNextChange(jobId: number, onChange: () => void): () => void;
+  /** Calls back once, when a transition of any job has been written down. Returns how to give up. */
+  onNextTransition(onChange: () => void): () => void;
 }
 
 export interface StoreReader {
+  listEvents(query: { after: number; jobId: number | null; limit: number }): EventView[];
+  lastEvent(): number;
   listJobs(query: {
     statuses: readonly JobStatus[] | null;
     group: string | null;

@@ -18,6 +18,10 @@ export const waitid = call('int waitid(int idtype, uint32_t id, void* info, int 
 export const wait4 = call('int wait4(int pid, void* status, int options, void* usage)');
 export const flock = call('int flock(int fd, int operation)');
 export const getsockopt = call('int getsockopt(int fd, int level, int name, void* value, void* length)');
+export const socket = call('int socket(int domain, int type, int protocol)');
+export const sendto = call(
+  'long sendto(int fd, const void* message, size_t length, int flags, const void* address, uint32_t address_length)',
+);
 export const getxattr = call('long getxattr(const char* path, const char* name, void* value, size_t size)');
 
 const syscall3 = call('long syscall(long number, long a, long b, long c)');

@@ -1,4 +1,5 @@
 import fs from 'node:fs';
+import { isErrno } from '../../protocol/index.ts';
 import { currentAttempt, type Event, type Job, type ProcessIdentity, type Usage } from '../core/index.ts';
 import { readBootId, readStat } from '../linux/index.ts';
 import type { Containment, Hold } from './containment.ts';
@@ -43,6 +44,11 @@ export class Runner {
     } catch (error) {
       hold?.release();
       this.#holds.delete(job.id);
+      if (isErrno(error, 'ENOSPC', 'EDQUOT')) {
+        const shortage = `There is no room for the output of jobs (${error.message}).`;
+        emit({ type: 'launchLackedSpace', jobId: job.id, shortage });
+        return;
+      }
       const failure =
         error instanceof SpawnError ? error : describeSpawnFailure(job.definition.command[0] ?? '', error);
       emit({ type: 'launchFailed', jobId: job.id, message: failure.message, exit: failure.exit });

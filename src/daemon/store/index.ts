@@ -1,3 +1,3 @@
 export { schemaVersion } from './schema.ts';
 export { SqliteStore } from './sqlite.ts';
-export type { JobQuery, Snapshot, Store } from './store.ts';
+export type { EventQuery, JobQuery, Snapshot, Store } from './store.ts';

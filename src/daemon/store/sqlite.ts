@@ -4,6 +4,7 @@ import { DatabaseSync, type SQLOutputValue, type StatementSync } from 'node:sqli
 import {
   type Cause,
   CorralError,
+  type EventView,
   type JobStatus,
   jobStatuses,
   liveStatuses,
@@ -19,7 +20,7 @@ import {
   type JobPhase,
 } from '../core/index.ts';
 import { migrate } from './schema.ts';
-import type { JobQuery, Snapshot, Store } from './store.ts';
+import type { EventQuery, JobQuery, Snapshot, Store } from './store.ts';
 
 type Row = Record<string, SQLOutputValue>;
 
@@ -34,11 +35,13 @@ const selectJob =
 
 /** The store in one SQLite file, in WAL mode with synchronous=FULL: each commit is on the disk when it returns. */
 export class SqliteStore implements Store {
+  readonly #path: string;
   readonly #db: DatabaseSync;
   readonly #insertJob: StatementSync;
   readonly #updateJob: StatementSync;
   readonly #deleteJob: StatementSync;
   readonly #putAttempt: StatementSync;
+  readonly #deleteAttempts: StatementSync;
   readonly #insertEvent: StatementSync;
   readonly #putGroup: StatementSync;
   readonly #findEnvironment: StatementSync;
@@ -52,6 +55,7 @@ export class SqliteStore implements Store {
   /** Opens the file, makes it if there is none, and brings its schema up to date. */
   constructor(path: string) {
     const db = openDatabase(path);
+    this.#path = path;
     this.#db = db;
     db.prepare("INSERT INTO meta (key, value) VALUES ('instance', ?) ON CONFLICT DO NOTHING").run(
       String(randomBytes(4).readUInt32LE()),
@@ -66,6 +70,7 @@ export class SqliteStore implements Store {
       `INSERT OR REPLACE INTO attempts (job_id, number, tier, pid, start_ticks, boot_id, started_wall_ms, finished_wall_ms, cause,
          exit_code, exit_signal, strays, cpu_ms, peak_rss_bytes, message) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
     );
+    this.#deleteAttempts = db.prepare('DELETE FROM attempts WHERE job_id = ? AND number > ?');
     this.#insertEvent = db.prepare(
       'INSERT INTO events (wall_ms, job_id, attempt, from_status, to_status, cause) VALUES (?, ?, ?, ?, ?, ?)',
     );
@@ -108,10 +113,8 @@ export class SqliteStore implements Store {
       const reason = error instanceof Error ? error.message : String(error);
       throw new CorralError(
         'STORE_FAILED',
-        `The store could not be written (${reason}). Nothing was changed. Check the disk of the state directory.`,
-        {
-          cause: error,
-        },
+        `The store ${this.#path} cannot be written (${reason}). Check its disk; corral goes on by itself when it can be.`,
+        { cause: error },
       );
     }
   }
@@ -148,6 +151,20 @@ export class SqliteStore implements Store {
       .prepare(sql)
       .all(...values, limit)
       .map((row) => this.#jobFrom(row));
+  }
+
+  listEvents({ after, jobId, limit }: EventQuery): EventView[] {
+    const ofJob = jobId === null ? '' : 'AND job_id = ?';
+    const values = jobId === null ? [after, limit] : [after, jobId, limit];
+    return this.#db
+      .prepare(`SELECT * FROM events WHERE seq > ? ${ofJob} ORDER BY seq LIMIT ?`)
+      .all(...values)
+      .map(eventFrom);
+  }
+
+  lastEvent(): number {
+    const row = this.#db.prepare("SELECT seq FROM sqlite_sequence WHERE name = 'events'").get();
+    return row === undefined ? 0 : number(row.seq);
   }
 
   countJobs(): Record<JobStatus, number> {
@@ -198,6 +215,8 @@ export class SqliteStore implements Store {
     } else {
       this.#updateJob.run(phase.status, cause, hasEnded(phase) ? phase.finishedWallMs : null, after.id);
     }
+    if (before !== null && before.attempts.length > after.attempts.length)
+      this.#deleteAttempts.run(after.id, after.attempts.length);
     if (attempt !== undefined && attempt !== before?.attempts.at(-1)) this.#writeAttempt(after.id, attempt);
     if (before?.phase.status !== phase.status) {
       this.#insertEvent.run(
@@ -282,6 +301,18 @@ function openDatabase(path: string): DatabaseSync {
       { cause: error },
     );
   }
+}
+
+function eventFrom(row: Row): EventView {
+  return {
+    seq: number(row.seq),
+    at: new Date(number(row.wall_ms)).toISOString(),
+    jobId: number(row.job_id),
+    attempt: number(row.attempt),
+    from: textOrNull(row.from_status) as JobStatus | null,
+    to: text(row.to_status) as JobStatus,
+    cause: textOrNull(row.cause) as Cause | null,
+  };
 }
 
 /** Times of a running attempt are not kept: no attempt outlives its daemon. */

@@ -1,4 +1,4 @@
-import type { JobStatus } from '../../protocol/index.ts';
+import type { EventView, JobStatus } from '../../protocol/index.ts';
 import type { Change, Group, Job } from '../core/index.ts';
 
 /** What the daemon starts from. */
@@ -21,6 +21,13 @@ export interface JobQuery {
   readonly limit: number;
 }
 
+export interface EventQuery {
+  readonly after: number;
+  /** `null` for those of all jobs. */
+  readonly jobId: number | null;
+  readonly limit: number;
+}
+
 /** Keeps the jobs. Durable: when `commit` returns, the changes survive SIGKILL and loss of power. */
 export interface Store {
   load(): Snapshot;
@@ -33,6 +40,10 @@ export interface Store {
   findJob(jobId: number): Job | null;
   findJobByKey(idempotencyKey: string): Job | null;
   listJobs(query: JobQuery): Job[];
+  /** Transitions after `after`, oldest first. */
+  listEvents(query: EventQuery): EventView[];
+  /** Number of the newest transition ever written; 0 if there was none. */
+  lastEvent(): number;
   countJobs(): Record<JobStatus, number>;
   close(): void;
 }

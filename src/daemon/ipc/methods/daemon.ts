@@ -5,6 +5,14 @@ export function daemonStatus(_params: ParsedParams<'daemon.status'>, { backend }
   return backend.status();
 }
 
+export function daemonHealth(_params: ParsedParams<'daemon.health'>, { backend }: Call): MethodResult<'daemon.health'> {
+  return backend.health();
+}
+
+export function daemonReload(_params: ParsedParams<'daemon.reload'>, { backend }: Call): MethodResult<'daemon.reload'> {
+  return { config: backend.reload() };
+}
+
 export function daemonStop(_params: ParsedParams<'daemon.stop'>, { backend }: Call): MethodResult<'daemon.stop'> {
   backend.stop();
   return { pid: process.pid };

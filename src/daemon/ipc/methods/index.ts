@@ -1,7 +1,8 @@
 import type { MethodName, MethodResult, ParsedParams } from '../../../protocol/index.ts';
 import type { Call } from '../backend.ts';
 import { cancel } from './cancel.ts';
-import { daemonStatus, daemonStop } from './daemon.ts';
+import { daemonHealth, daemonReload, daemonStatus, daemonStop } from './daemon.ts';
+import { events } from './events.ts';
 import { get } from './get.ts';
 import { listGroups, setGroup } from './groups.ts';
 import { hello } from './hello.ts';
@@ -31,5 +32,8 @@ export const handlers: Handlers = {
   'group.list': listGroups,
   'group.set': setGroup,
   'daemon.status': daemonStatus,
+  'daemon.health': daemonHealth,
+  'daemon.reload': daemonReload,
+  events,
   'daemon.stop': daemonStop,
 };

@@ -7,6 +7,7 @@ import {
 } from '../../../protocol/index.ts';
 import type { Job } from '../../core/index.ts';
 import type { Call } from '../backend.ts';
+import { hold } from '../hold.ts';
 
 /** One piece of output; with `holdMs` it waits for the file to grow, or for the job to change, whichever comes first. */
 export async function logs(params: ParsedParams<'logs'>, call: Call): Promise<MethodResult<'logs'>> {
@@ -32,36 +33,15 @@ export async function logs(params: ParsedParams<'logs'>, call: Call): Promise<Me
     if (data.length > 0 || ended || leftMs <= 0 || call.signal.aborted) {
       return { data: data.toString('base64'), offset, nextOffset: offset + data.length, attempt, ended };
     }
-    await somethingHappens({ jobId: job.id, path, size, leftMs, call });
+    await hold(call, leftMs, (wake) => {
+      // Before the first attempt there is no file; the job's change to running is what is waited for then.
+      const unsubscribe = [supervisor.onNextChange(job.id, wake), output.watch(path, wake)];
+      if (output.size(path) !== size) wake();
+      return unsubscribe.filter((end) => end !== null);
+    });
   }
 }
 
 function hasEnded(job: Job, attempt: number): boolean {
   return isFinal(job.phase.status) || attempt < job.attempts.length;
-}
-
-interface Awaited {
-  readonly jobId: number;
-  readonly path: string;
-  readonly size: number;
-  readonly leftMs: number;
-  readonly call: Call;
-}
-
-function somethingHappens({ jobId, path, size, leftMs, call }: Awaited): Promise<void> {
-  const { supervisor, output } = call.backend;
-  const { promise, resolve } = Promise.withResolvers<void>();
-  const cleanups = [supervisor.onNextChange(jobId, resolve)];
-  const timer = setTimeout(resolve, leftMs);
-  cleanups.push(() => clearTimeout(timer));
-  const giveUp = () => resolve();
-  call.signal.addEventListener('abort', giveUp, { once: true });
-  cleanups.push(() => call.signal.removeEventListener('abort', giveUp));
-  // Before the first attempt there is no file; the job's change to running is what is waited for then.
-  const stopWatching = output.watch(path, resolve);
-  if (stopWatching !== null) cleanups.push(stopWatching);
-  if (output.size(path) !== size) resolve();
-  return promise.finally(() => {
-    for (const cleanup of cleanups) cleanup();
-  });
 }

@@ -1,0 +1,46 @@
+import { z } from 'zod';
+import { parseDuration, parseSize } from '../../protocol/index.ts';
+
+/** Text in the units that people write; `off` gives `null`. */
+const duration = z.string().transform((text, context) => read(() => parseDuration(text), context));
+const size = z.string().transform((text, context) => read(() => parseSize(text), context));
+
+function read(parse: () => number | null, context: z.RefinementCtx): number | null {
+  try {
+    return parse();
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error;
+    context.addIssue({ code: 'custom', message: error.message });
+    return z.NEVER;
+  }
+}
+
+/** The configuration file, key by key. What each means is said in docs/configuration.md. */
+export const fileSchema = z.strictObject({
+  daemon: z
+    .strictObject({
+      containment: z.enum(['auto', 'cgroup', 'scan']).default('auto'),
+      launcher: z.enum(['posix_spawn', 'execa']).default('posix_spawn'),
+      'log-level': z.enum(['debug', 'info', 'warn', 'error']).default('info'),
+    })
+    .prefault({}),
+  disk: z.strictObject({ 'min-free': size.prefault('32MiB') }).prefault({}),
+  jobs: z
+    .strictObject({
+      'kill-grace': duration.prefault('5s'),
+      'max-runtime': duration.prefault('off'),
+    })
+    .prefault({}),
+});
+
+export type FileConfig = z.output<typeof fileSchema>;
+
+/** Keys that a variable of the environment overrides. */
+export const environmentKeys: Readonly<Record<string, readonly [section: string, key: string]>> = {
+  CORRAL_CONTAINMENT: ['daemon', 'containment'],
+  CORRAL_LAUNCHER: ['daemon', 'launcher'],
+  CORRAL_LOG_LEVEL: ['daemon', 'log-level'],
+  CORRAL_DISK_MIN_FREE: ['disk', 'min-free'],
+  CORRAL_JOBS_KILL_GRACE: ['jobs', 'kill-grace'],
+  CORRAL_JOBS_MAX_RUNTIME: ['jobs', 'max-runtime'],
+};

@@ -1,0 +1,79 @@
+import { formatDuration, formatSize, type Health, healthReason, overallHealth } from '../../protocol/index.ts';
+
+/** What the shells know about how the daemon is. */
+export interface VitalFacts {
+  readonly storeTrouble: { readonly message: string; readonly sinceWallMs: number } | null;
+  readonly unwrittenChanges: number;
+  readonly pausedFor: string | null;
+  readonly configError: string | null;
+  readonly guardianPid: number | null;
+  readonly unkillableJobs: readonly number[];
+  /** Processes of an earlier daemon that its successor could not end. */
+  readonly leftBehind: number;
+  readonly loopLagMs: number;
+  readonly diskFreeBytes: number | null;
+  readonly diskMinFreeBytes: number | null;
+  readonly openFds: number;
+  readonly maxFds: number | null;
+}
+
+/** A lag beyond this delays every deadline and answer noticeably. */
+const loopLagLimitMs = 1_000;
+
+const descriptorShare = 0.9;
+
+/** Says how the daemon is, with the reasons. */
+export function assessHealth(facts: VitalFacts): Health {
+  const { storeTrouble, pausedFor, configError, unkillableJobs, leftBehind, loopLagMs, openFds, maxFds } = facts;
+  const reasons: Health['reasons'] = [];
+  if (storeTrouble !== null) {
+    const since = new Date(storeTrouble.sinceWallMs).toISOString();
+    reasons.push(
+      healthReason('STORE_FAILING', `${storeTrouble.message} Since ${since}; ${facts.unwrittenChanges} changes wait.`),
+    );
+  }
+  if (pausedFor !== null) reasons.push(healthReason('DISK_LOW', pausedFor));
+  if (facts.guardianPid === null) reasons.push(healthReason('GUARDIAN_LOST', 'There is no guardian at the moment.'));
+  if (configError !== null) reasons.push(healthReason('CONFIG_INVALID', configError));
+  if (unkillableJobs.length > 0)
+    reasons.push(healthReason('UNKILLABLE_JOBS', `SIGKILL did not end all of job ${unkillableJobs.join(', ')}.`));
+  if (leftBehind > 0)
+    reasons.push(healthReason('LEFT_BEHIND', `${leftBehind} processes of an earlier daemon are still there.`));
+  if (loopLagMs > loopLagLimitMs)
+    reasons.push(
+      healthReason('LOOP_LAG', `The daemon did not react for ${formatDuration(loopLagMs)} within the last minute.`),
+    );
+  if (maxFds !== null && openFds > maxFds * descriptorShare)
+    reasons.push(healthReason('DESCRIPTORS_LOW', `${openFds} of at most ${maxFds} descriptors are open.`));
+  return {
+    status: overallHealth(reasons),
+    reasons,
+    checks: {
+      loopLagMs: Math.round(loopLagMs),
+      diskFreeBytes: facts.diskFreeBytes,
+      diskMinFreeBytes: facts.diskMinFreeBytes,
+      openFds,
+      maxFds,
+      guardianPid: facts.guardianPid,
+      unwrittenChanges: facts.unwrittenChanges,
+      unkillableJobs: [...unkillableJobs],
+    },
+  };
+}
+
+/** What is short on a disk, in a sentence, or `null`. */
+export function diskShortage(
+  place: string,
+  disk: { readonly freeBytes: number; readonly freeFiles: number | null },
+  minFreeBytes: number | null,
+): string | null {
+  if (minFreeBytes === null) return null;
+  if (disk.freeBytes < minFreeBytes)
+    return `The disk of ${place} has ${formatSize(disk.freeBytes)} free, and corral keeps ${formatSize(minFreeBytes)} for the results of what runs.`;
+  if (disk.freeFiles !== null && disk.freeFiles < minFreeFiles)
+    return `The disk of ${place} has room for ${disk.freeFiles} more files only.`;
+  return null;
+}
+
+/** Each attempt makes a file or two, and the store a few. */
+const minFreeFiles = 64;

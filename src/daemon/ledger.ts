@@ -1,0 +1,129 @@
+/**
+ * What the daemon has written down about jobs, and over it what is newer: the changes of the turn under way, and those that the
+ * store could not take, which are kept in memory until it can.
+ */
+import { CorralError } from '../protocol/index.ts';
+import type { Change, Effect, Job } from './core/index.ts';
+import type { Store } from './store/index.ts';
+
+/** What was decided at one time, and what is to be done once it is written down. */
+export interface Entry {
+  readonly changes: readonly Change[];
+  readonly effects: readonly Effect[];
+  readonly wallMs: number;
+}
+
+/** Why the store is behind, and since when. */
+export interface StoreTrouble {
+  readonly message: string;
+  readonly sinceWallMs: number;
+}
+
+export class Ledger {
+  readonly #store: Store;
+  readonly #newer = new Map<number, Job | 'removed'>();
+  readonly #newerByKey = new Map<string, Job>();
+  /** Entries that the store did not take, oldest first. */
+  #unwritten: Entry[] = [];
+  /** What the store has of each job in them. */
+  readonly #lastWritten = new Map<number, Job>();
+  #trouble: StoreTrouble | null = null;
+
+  constructor(store: Store) {
+    this.#store = store;
+  }
+
+  /** Set from the first commit that failed to the next that did not. */
+  get trouble(): StoreTrouble | null {
+    return this.#trouble;
+  }
+
+  /** Entries that wait for the store. */
+  get unwritten(): number {
+    return this.#unwritten.length;
+  }
+
+  /** The job as far as it is certain: a result that a crash could still take away is not shown. */
+  certain(jobId: number, live: Job | undefined): Job | null {
+    return this.#lastWritten.get(jobId) ?? live ?? this.newest(jobId);
+  }
+
+  isWritten(jobId: number): boolean {
+    return !this.#lastWritten.has(jobId);
+  }
+
+  /** The newest record of a job that is not in the state. */
+  newest(jobId: number): Job | null {
+    const newer = this.#newer.get(jobId);
+    if (newer === 'removed') return null;
+    return newer ?? this.#store.findJob(jobId);
+  }
+
+  newestByKey(key: string): Job | null {
+    const newer = this.#newerByKey.get(key);
+    if (newer !== undefined) return newer;
+    const stored = this.#store.findJobByKey(key);
+    return stored !== null && this.#newer.get(stored.id) === 'removed' ? null : stored;
+  }
+
+  /** Takes note of changes that the store does not have yet. */
+  note(changes: readonly Change[]): void {
+    for (const change of changes) {
+      if (change.kind === 'jobRemoved') this.#newer.set(change.jobId, 'removed');
+      if (change.kind !== 'job') continue;
+      const { id, definition } = change.after;
+      this.#newer.set(id, change.after);
+      if (definition.idempotencyKey !== null) this.#newerByKey.set(definition.idempotencyKey, change.after);
+    }
+  }
+
+  /** The noted changes were taken back. */
+  forget(): void {
+    this.#newer.clear();
+    this.#newerByKey.clear();
+  }
+
+  /**
+   * Writes the noted changes down.
+   *
+   * @throws CorralError `STORE_FAILED`; nothing was written then
+   */
+  commit(changes: readonly Change[], wallMs: number): void {
+    try {
+      this.#store.commit(changes, wallMs);
+    } catch (error) {
+      if (error instanceof CorralError) this.#trouble ??= { message: error.message, sinceWallMs: wallMs };
+      throw error;
+    }
+    this.forget();
+    this.#trouble = null;
+  }
+
+  /** Keeps in memory what is true and cannot be written down now. */
+  postpone(entry: Entry): void {
+    for (const change of entry.changes) {
+      if (change.kind !== 'job' || change.before === null || this.#lastWritten.has(change.after.id)) continue;
+      this.#lastWritten.set(change.after.id, change.before);
+    }
+    this.note(entry.changes);
+    this.#unwritten.push(entry);
+  }
+
+  /** Writes what was postponed, as far as the store takes it. Returns what it took. */
+  catchUp(): Entry[] {
+    const written: Entry[] = [];
+    for (let entry = this.#unwritten[0]; entry !== undefined; entry = this.#unwritten[0]) {
+      try {
+        this.#store.commit(entry.changes, entry.wallMs);
+      } catch (error) {
+        if (!(error instanceof CorralError)) throw error;
+        return written;
+      }
+      this.#unwritten.shift();
+      written.push(entry);
+    }
+    this.#lastWritten.clear();
+    this.forget();
+    return written;
+  }
+}

@@ -1,0 +1,90 @@
+/**
+ * The daemon's pulse. Each second it measures how late it is itself, looks at the disk, and tells the service manager that it
+ * lives: a daemon whose loop hangs has none, and is restarted by the watchdog.
+ */
+import fs from 'node:fs';
+import { diskShortage, type VitalFacts } from './core/index.ts';
+
+/** Between two beats. */
+const beatMs = 1_000;
+
+/** Beats over which the longest lag is remembered. */
+const lagBeats = 60;
+
+export interface VitalsOptions {
+  readonly stateDir: string;
+  /** Asked at each beat: the configuration may change. */
+  readonly diskMinFreeBytes: () => number | null;
+  /** What is short on the disk, or `null`; at each beat. */
+  readonly onDisk: (shortage: string | null) => void;
+  /** At each beat. Whoever hears it knows that the loop runs. */
+  readonly onBeat: () => void;
+}
+
+export class Vitals {
+  readonly #options: VitalsOptions;
+  readonly #lagsMs: number[] = [];
+  #timer: NodeJS.Timeout | null = null;
+  #lastBeatMs = 0;
+  #diskFreeBytes: number | null = null;
+  #isLooking = false;
+
+  constructor(options: VitalsOptions) {
+    this.#options = options;
+  }
+
+  start(): void {
+    this.#lastBeatMs = performance.now();
+    this.#timer = setInterval(() => this.#beat(), beatMs);
+    this.#lookAtDisk();
+  }
+
+  stop(): void {
+    if (this.#timer !== null) clearInterval(this.#timer);
+    this.#timer = null;
+  }
+
+  /** What was measured, and what is counted now. */
+  facts(): Pick<VitalFacts, 'loopLagMs' | 'diskFreeBytes' | 'diskMinFreeBytes' | 'openFds' | 'maxFds'> {
+    return {
+      loopLagMs: Math.max(0, ...this.#lagsMs, performance.now() - this.#lastBeatMs - beatMs),
+      diskFreeBytes: this.#diskFreeBytes,
+      diskMinFreeBytes: this.#options.diskMinFreeBytes(),
+      openFds: fs.readdirSync('/proc/self/fd').length - 1, // One of them is the look itself.
+      maxFds: maxDescriptors(),
+    };
+  }
+
+  #beat(): void {
+    const nowMs = performance.now();
+    this.#lagsMs.push(nowMs - this.#lastBeatMs - beatMs);
+    if (this.#lagsMs.length > lagBeats) this.#lagsMs.shift();
+    this.#lastBeatMs = nowMs;
+    this.#options.onBeat();
+    this.#lookAtDisk();
+  }
+
+  /** Not on the loop: a file system that hangs must not take the daemon along. */
+  #lookAtDisk(): void {
+    if (this.#isLooking) return;
+    this.#isLooking = true;
+    fs.statfs(this.#options.stateDir, (error, disk) => {
+      this.#isLooking = false;
+      if (this.#timer === null) return;
+      if (error !== null) {
+        this.#diskFreeBytes = null; // A disk that cannot be asked shows in the store.
+        return;
+      }
+      this.#diskFreeBytes = disk.bavail * disk.bsize;
+      const freeFiles = disk.files === 0 ? null : disk.ffree; // Some file systems do not count them.
+      const { stateDir, diskMinFreeBytes, onDisk } = this.#options;
+      onDisk(diskShortage(stateDir, { freeBytes: this.#diskFreeBytes, freeFiles }, diskMinFreeBytes()));
+    });
+  }
+}
+
+/** The soft limit; `null` where there is none. proc_pid_limits(5) */
+function maxDescriptors(): number | null {
+  const limit = /^Max open files\s+(\S+)/m.exec(fs.readFileSync('/proc/self/limits', 'latin1'))?.[1];
+  return limit === undefined || limit === 'unlimited' ? null : Number(limit);
+}

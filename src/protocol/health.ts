@@ -1,0 +1,99 @@
+import { z } from 'zod';
+
+export const healthLevels = ['ok', 'degraded', 'failed'] as const;
+export type HealthLevel = (typeof healthLevels)[number];
+
+/**
+ * Every reason for not being well. `failed`: corral cannot do now what it is for. `degraded`: it does, and something should be
+ * looked at. docs/operations.md has a runbook for each; a test compares.
+ */
+export const healthReasons = {
+  DAEMON_UNREACHABLE: {
+    level: 'failed',
+    about: 'No daemon answers on the socket.',
+    todo: 'Start it: corral daemon start, or systemctl start corral. If that fails: corral doctor',
+  },
+  STORE_FAILING: {
+    level: 'failed',
+    about: 'The store cannot be written. Nothing is accepted or started; what runs goes on and can be ended.',
+    todo: 'Look at the disk of the state directory (df, mount, dmesg). corral goes on by itself when the store can be written.',
+  },
+  DISK_LOW: {
+    level: 'failed',
+    about:
+      'There is too little room on the disk of the state directory. Nothing is accepted or started; what runs goes on.',
+    todo: 'Make room, for example: corral rm IDS. corral goes on by itself then.',
+  },
+  GUARDIAN_LOST: {
+    level: 'degraded',
+    about: 'There is no guardian, so jobs would outlive a daemon that is killed now, until the next one starts.',
+    todo: 'corral starts another each second; see its log for what prevents it, such as a limit on processes.',
+  },
+  CONFIG_INVALID: {
+    level: 'degraded',
+    about: 'The configuration was changed to something that cannot be used. The last good one stays in force.',
+    todo: 'Mend the file at the line that is named, then: corral daemon reload',
+  },
+  UNKILLABLE_JOBS: {
+    level: 'degraded',
+    about: 'Processes of jobs are still there after SIGKILL, as in state D. Their slots stay held.',
+    todo: 'Find what they wait for, such as a network file system: corral ls --status stopping, then cat /proc/PID/stack',
+  },
+  LEFT_BEHIND: {
+    level: 'degraded',
+    about: 'Processes that an earlier daemon left behind are still there after SIGKILL.',
+    todo: 'Find what they wait for, such as a network file system; a restart of the daemon tries again.',
+  },
+  LOOP_LAG: {
+    level: 'degraded',
+    about: 'The daemon was not able to react for more than a second within the last minute.',
+    todo: 'Look for what starves it: load (top), slow disks (the store waits for fsync), a stopped machine.',
+  },
+  DESCRIPTORS_LOW: {
+    level: 'degraded',
+    about: 'The daemon has used most of the file descriptors that it may have.',
+    todo: 'Raise LimitNOFILE in the unit (or ulimit -n), or look for clients that never close.',
+  },
+} as const satisfies Record<string, { level: Exclude<HealthLevel, 'ok'>; about: string; todo: string }>;
+
+export type HealthReasonCode = keyof typeof healthReasons;
+
+export const healthSchema = z.object({
+  status: z.enum(healthLevels),
+  reasons: z.array(
+    z.object({
+      code: z.string(),
+      level: z.enum(healthLevels),
+      /** What is the matter here and now. */
+      message: z.string(),
+      todo: z.string(),
+    }),
+  ),
+  checks: z.object({
+    /** Longest time in the last minute in which the daemon did not react, in ms. */
+    loopLagMs: z.number(),
+    /** Room for ordinary users on the disk of the state directory, in bytes; `null` if it cannot be asked. */
+    diskFreeBytes: z.number().nullable(),
+    /** Below this nothing is accepted or started, in bytes; `null` where that is turned off. */
+    diskMinFreeBytes: z.number().nullable(),
+    openFds: z.number(),
+    maxFds: z.number().nullable(),
+    guardianPid: z.number().nullable(),
+    /** Changes that wait for the store to work again. */
+    unwrittenChanges: z.number(),
+    /** Jobs with processes that SIGKILL did not end. */
+    unkillableJobs: z.array(z.number()),
+  }),
+});
+export type Health = z.infer<typeof healthSchema>;
+
+/** A reason as it is reported, with what is the matter in this case. */
+export function healthReason(code: HealthReasonCode, message: string): Health['reasons'][number] {
+  const { level, todo } = healthReasons[code];
+  return { code, level, message, todo };
+}
+
+/** The worst of them. */
+export function overallHealth(reasons: Health['reasons']): HealthLevel {
+  return healthLevels.findLast((level) => reasons.some((reason) => reason.level === level)) ?? 'ok';
+}

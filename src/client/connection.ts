@@ -23,9 +23,6 @@ export interface ConnectionOptions {
   readonly reconnectMs: number;
 }
 
-/** Whether a call may be sent again when nobody knows if the first one arrived. */
-export type Repetition = 'repeatable' | 'once';
-
 export interface CallLimits {
   /** Time that the daemon was asked to hold the call, on top of the usual deadline. */
   readonly holdMs?: number;
@@ -61,7 +58,6 @@ export class Connection {
   async call<M extends MethodName>(
     method: M,
     params: MethodParams<M>,
-    repetition: Repetition,
     limits: CallLimits = {},
   ): Promise<MethodResult<M>> {
     const { holdMs = 0, untilMs = Number.POSITIVE_INFINITY } = limits;
@@ -74,7 +70,7 @@ export class Connection {
         if (!(error instanceof CorralError) || error.code !== 'CONNECTION_LOST') throw error;
         if (this.#isClosed)
           throw new CorralError('CLIENT_CLOSED', 'The client was closed while the call was under way.');
-        if (repetition === 'once') {
+        if (methods[method].repeat === 'once') {
           throw new CorralError(
             'CONNECTION_LOST',
             `The daemon went away during "${method}", and whether it was carried out is not known. Look before you repeat it: corral ls`,

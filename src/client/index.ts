@@ -120,7 +120,7 @@ export class Client implements AsyncDisposable {
    * request has none.
    */
   submit(request: JobRequest): Promise<Submitted> {
-    return this.#connection.call('submit', { job: this.#complete(request) }, 'repeatable');
+    return this.#connection.call('submit', { job: this.#complete(request) });
   }
 
   /**
@@ -137,7 +137,7 @@ export class Client implements AsyncDisposable {
       sharedBytes,
     )) {
       try {
-        const result = await this.#connection.call('submitBatch', { defaults: shared, jobs }, 'repeatable');
+        const result = await this.#connection.call('submitBatch', { defaults: shared, jobs });
         submitted.push(...result.jobs);
       } catch (error) {
         if (!(error instanceof CorralError) || submitted.length === 0) throw error;
@@ -152,12 +152,12 @@ export class Client implements AsyncDisposable {
   }
 
   async get(jobId: number): Promise<JobView> {
-    return (await this.#connection.call('get', { jobId }, 'repeatable')).job;
+    return (await this.#connection.call('get', { jobId })).job;
   }
 
   /** One page of jobs. Ask for the next with its `nextCursor`. */
   list(options: ListOptions = {}): Promise<MethodResult<'list'>> {
-    return this.#connection.call('list', options, 'repeatable');
+    return this.#connection.call('list', options);
   }
 
   /**
@@ -182,15 +182,8 @@ export class Client implements AsyncDisposable {
       signal?.throwIfAborted();
       const leftMs = Math.max(0, untilMs - performance.now());
       const holdMs = Math.ceil(Math.min(maxHoldMs, leftMs));
-      const { ended, finished, jobs } = await this.#connection.call(
-        'wait',
-        { jobIds: ids, mode, holdMs },
-        'repeatable',
-        {
-          holdMs,
-          untilMs,
-        },
-      );
+      const params = { jobIds: ids, mode, holdMs };
+      const { ended, finished, jobs } = await this.#connection.call('wait', params, { holdMs, untilMs });
       if (ended) return [...jobs, ...(await Promise.all(finished.slice(jobs.length).map((jobId) => this.get(jobId))))];
       if (performance.now() >= untilMs) {
         const running = ids.filter((jobId) => !finished.includes(jobId));
@@ -209,34 +202,34 @@ export class Client implements AsyncDisposable {
 
   /** `graceful` (default): SIGTERM, the job's grace, SIGKILL. `kill`: SIGKILL at once. Cancelling an ended job does nothing. */
   cancel(jobIds: number | readonly number[], options: { mode?: 'graceful' | 'kill' } = {}): Promise<BulkReport> {
-    return this.#connection.call('cancel', { jobIds: [jobIds].flat(), mode: options.mode ?? 'graceful' }, 'repeatable');
+    return this.#connection.call('cancel', { jobIds: [jobIds].flat(), mode: options.mode ?? 'graceful' });
   }
 
   /** Sends a signal to every process of running jobs. Not repeated after a lost connection: it might arrive twice. */
   signal(jobIds: number | readonly number[], signal: SignalName): Promise<BulkReport> {
-    return this.#connection.call('signal', { jobIds: [jobIds].flat(), signal }, 'once');
+    return this.#connection.call('signal', { jobIds: [jobIds].flat(), signal });
   }
 
   /** Deletes the record and the output of jobs that have ended. */
   remove(jobIds: number | readonly number[]): Promise<BulkReport> {
-    return this.#connection.call('remove', { jobIds: [jobIds].flat() }, 'once');
+    return this.#connection.call('remove', { jobIds: [jobIds].flat() });
   }
 
   async groups(): Promise<GroupView[]> {
-    return (await this.#connection.call('group.list', {}, 'repeatable')).groups;
+    return (await this.#connection.call('group.list', {})).groups;
   }
 
   async setGroup(name: string, settings: { parallel?: number; maxQueued?: number }): Promise<GroupView> {
-    return (await this.#connection.call('group.set', { name, ...settings }, 'repeatable')).group;
+    return (await this.#connection.call('group.set', { name, ...settings })).group;
   }
 
   status(): Promise<MethodResult<'daemon.status'>> {
-    return this.#connection.call('daemon.status', {}, 'repeatable');
+    return this.#connection.call('daemon.status', {});
   }
 
   /** Asks the daemon to end all jobs gracefully and exit. Resolves with its pid when it has gone; `CALL_TIMEOUT` if it has not after a minute. */
   async stopDaemon(): Promise<{ pid: number }> {
-    const stopping = await this.#connection.call('daemon.stop', {}, 'once');
+    const stopping = await this.#connection.call('daemon.stop', {});
     await this.#connection.closedByDaemon(stopTimeoutMs);
     return stopping;
   }

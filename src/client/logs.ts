@@ -23,7 +23,7 @@ export async function* readLogs(connection: Connection, jobId: number, options: 
   for (;;) {
     const holdMs = follow ? maxHoldMs : 0;
     const pinned = attempt === undefined ? selection : { ...selection, attempt };
-    const piece = await connection.call('logs', { ...pinned, offset, holdMs }, 'repeatable', { holdMs });
+    const piece = await connection.call('logs', { ...pinned, offset, holdMs }, { holdMs });
     // Once there is output, the attempt that made it is the one that is followed.
     if (piece.nextOffset > offset) attempt = piece.attempt;
     offset = piece.nextOffset;
@@ -38,13 +38,13 @@ async function tailOffset(
   selection: { jobId: number; stream: 'stdout' | 'stderr'; attempt?: number },
   lines: number,
 ): Promise<number> {
-  const end = await connection.call('logs', { ...selection, offset: -1, maxBytes: 1 }, 'repeatable');
+  const end = await connection.call('logs', { ...selection, offset: -1, maxBytes: 1 });
   if (lines === 0 || end.data === '') return end.nextOffset;
   // A final newline ends the last line; it does not begin another.
   let missing = lines + (Buffer.from(end.data, 'base64')[0] === newline ? 1 : 0);
   for (let to = end.nextOffset; to > 0; ) {
     const from = Math.max(0, to - maxLogChunkBytes);
-    const { data } = await connection.call('logs', { ...selection, offset: from, maxBytes: to - from }, 'repeatable');
+    const { data } = await connection.call('logs', { ...selection, offset: from, maxBytes: to - from });
     const bytes = Buffer.from(data, 'base64');
     for (let at = bytes.lastIndexOf(newline); at !== -1; at = at === 0 ? -1 : bytes.lastIndexOf(newline, at - 1)) {
       missing -= 1;

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import type { ErrorCode } from './errors.ts';
 import { healthSchema } from './health.ts';
 import {
   bulkReportSchema,
@@ -60,10 +61,36 @@ const submitted = z.object({
   created: z.boolean(),
 });
 
+/** What there is to say of a method. docs/protocol.md is made of it, and the client goes by `repeat`. */
+interface Method {
+  /** One to three sentences. */
+  readonly about: string;
+  /** Whether the request may be sent again where nobody knows if the first one arrived. */
+  readonly repeat: 'safe' | 'once';
+  /** Codes that it can answer with, beyond `generalErrors`. */
+  readonly errors: readonly ErrorCode[];
+  /** Codes that its bulk report can name for single jobs. */
+  readonly errorsPerJob?: readonly ErrorCode[];
+  readonly params: z.ZodObject;
+  readonly result: z.ZodObject;
+}
+
+/** Codes that every request can be answered with. */
+export const generalErrors = [
+  'INVALID_REQUEST',
+  'METHOD_NOT_FOUND',
+  'HELLO_REQUIRED',
+  'INVALID_PARAMS',
+  'FRAME_TOO_LARGE',
+  'INTERNAL',
+] as const satisfies readonly ErrorCode[];
+
 /** Every method of the protocol: what goes in, what comes back. */
 export const methods = {
-  /** First request of each connection. */
   hello: {
+    about: 'First request of each connection: agrees on a protocol version, the newest that both sides know.',
+    repeat: 'safe',
+    errors: ['PROTOCOL_MISMATCH'],
     params: z.strictObject({
       protocols: z.array(z.number().int()).min(1).max(32),
       client: z.string().max(200).optional(),
@@ -71,11 +98,18 @@ export const methods = {
     result: z.object({ protocol: z.number(), version: z.string(), pid: z.number() }),
   },
   submit: {
+    about:
+      'Answers when the job is durable: it survives a crash of the daemon and a loss of power. Safe to repeat with an idempotency key only; without one a repetition may make a second job.',
+    repeat: 'safe',
+    errors: ['GROUP_NOT_FOUND', 'QUEUE_FULL', 'IDEMPOTENCY_MISMATCH', 'SHUTTING_DOWN', 'STORE_FAILED'],
     params: z.strictObject({ job: jobSpecSchema }),
     result: submitted,
   },
-  /** All of them in one durable commit, or none. A job takes from `defaults` what it does not name itself. */
   submitBatch: {
+    about:
+      'All of the jobs in one durable commit, or none. A job takes from `defaults` what it does not name itself. Safe to repeat where each job has an idempotency key.',
+    repeat: 'safe',
+    errors: ['GROUP_NOT_FOUND', 'QUEUE_FULL', 'IDEMPOTENCY_MISMATCH', 'SHUTTING_DOWN', 'STORE_FAILED'],
     params: z.strictObject({
       defaults: jobSpecSchema.partial().optional(),
       jobs: z.array(jobSpecSchema.partial()).min(1).max(10_000),
@@ -83,11 +117,16 @@ export const methods = {
     result: z.object({ jobs: z.array(submitted) }),
   },
   get: {
+    about: 'One job, whether it has ended or not.',
+    repeat: 'safe',
+    errors: ['JOB_NOT_FOUND'],
     params: z.strictObject({ jobId: jobIdSchema }),
     result: z.object({ job: jobViewSchema }),
   },
-  /** One page, by id. `cursor` is the last id of the page before. */
   list: {
+    about: 'One page of jobs, by id.',
+    repeat: 'safe',
+    errors: [],
     params: z.strictObject({
       statuses: z.array(z.enum(jobStatuses)).min(1).optional(),
       group: z.string().optional(),
@@ -97,19 +136,19 @@ export const methods = {
     }),
     result: z.object({ jobs: z.array(jobViewSchema), nextCursor: jobIdSchema.nullable() }),
   },
-  /**
-   * Answers when all (or any) of the jobs have ended, or after `holdMs` with `ended: false`. `jobs` has as many of the finished
-   * ones as fit a frame, by id; the others are to be had by `get`.
-   */
   wait: {
+    about:
+      'Answers when all (or any) of the jobs have ended, or after `holdMs` with `ended: false`. `jobs` has as many of the finished ones as fit a frame, in the order of `finished`; the others are to be had by `get`.',
+    repeat: 'safe',
+    errors: ['JOB_NOT_FOUND'],
     params: z.strictObject({ jobIds, mode: z.enum(['all', 'any']).optional(), holdMs: holdMs.optional() }),
     result: z.object({ ended: z.boolean(), finished: z.array(jobIdSchema), jobs: z.array(jobViewSchema) }),
   },
-  /**
-   * One piece of a job's output from byte `offset` on (negative: counted from the end), as base64. With `holdMs` the answer
-   * waits for new output or the end of the attempt. `ended` with an empty piece: there will be no more.
-   */
   logs: {
+    about:
+      'One piece of the output of a job. With `holdMs` the answer waits for new output or the end of the attempt. `ended` with an empty piece: there will be no more.',
+    repeat: 'safe',
+    errors: ['JOB_NOT_FOUND', 'OUTPUT_UNREADABLE'],
     params: z.strictObject({
       jobId: jobIdSchema,
       attempt: z.number().int().positive().optional(),
@@ -126,25 +165,43 @@ export const methods = {
       ended: z.boolean(),
     }),
   },
-  /** `graceful`: SIGTERM, the job's grace, SIGKILL. `kill`: SIGKILL at once. Queued jobs end without having run. */
   cancel: {
+    about:
+      'Ends jobs. Queued ones end without having run; to cancel one that has ended is no error and changes nothing. The answer does not wait for the end: `wait` does.',
+    repeat: 'safe',
+    errors: ['STORE_FAILED'],
+    errorsPerJob: ['JOB_NOT_FOUND'],
     params: z.strictObject({ jobIds, mode: z.enum(['graceful', 'kill']).optional() }),
     result: bulkReportSchema,
   },
   signal: {
+    about: 'Sends a signal to every process of running jobs.',
+    repeat: 'once',
+    errors: ['STORE_FAILED'],
+    errorsPerJob: ['JOB_NOT_FOUND', 'JOB_NOT_RUNNING'],
     params: z.strictObject({ jobIds, signal: z.enum(signalNames) }),
     result: bulkReportSchema,
   },
-  /** Deletes the record, the events and the output of jobs that have ended. */
   remove: {
+    about: 'Deletes the record, the events and the output of jobs that have ended.',
+    repeat: 'once',
+    errors: ['STORE_FAILED'],
+    errorsPerJob: ['JOB_NOT_FOUND', 'JOB_RUNNING'],
     params: z.strictObject({ jobIds }),
     result: bulkReportSchema,
   },
   'group.list': {
+    about: 'Every group, with its settings and how full it is.',
+    repeat: 'safe',
+    errors: [],
     params: none,
     result: z.object({ groups: z.array(groupViewSchema) }),
   },
   'group.set': {
+    about:
+      'Changes settings of a group. What is not named stays as it is. More slots take effect at once, fewer as jobs end.',
+    repeat: 'safe',
+    errors: ['GROUP_NOT_FOUND', 'STORE_FAILED'],
     params: z.strictObject({
       name: z.string(),
       parallel: z.number().int().min(0).max(100_000).optional(),
@@ -153,6 +210,9 @@ export const methods = {
     result: z.object({ group: groupViewSchema }),
   },
   'daemon.status': {
+    about: 'What the daemon is, where its things are, and how many jobs it has in each status.',
+    repeat: 'safe',
+    errors: [],
     params: none,
     result: z.object({
       version: z.string(),
@@ -172,21 +232,25 @@ export const methods = {
       config: configStatus,
     }),
   },
-  /** How the daemon is, with a reason for everything that is not well. */
   'daemon.health': {
+    about: 'How the daemon is, with a reason for everything that is not well.',
+    repeat: 'safe',
+    errors: [],
     params: none,
     result: healthSchema,
   },
-  /** Reads the configuration again. One that cannot be used changes nothing; `config.error` says why. */
   'daemon.reload': {
+    about: 'Reads the configuration again. One that cannot be used changes nothing; `config.error` then says why.',
+    repeat: 'safe',
+    errors: [],
     params: none,
     result: z.object({ config: configStatus }),
   },
-  /**
-   * A page of the record of transitions, oldest first: those after `after`. With `holdMs` the answer waits for one. Numbers only
-   * grow, across restarts too; those of removed jobs are gone. `lastSeq` is the newest there is, for starting at the end.
-   */
   events: {
+    about:
+      'A page of the record of transitions, oldest first: those after number `after`. With `holdMs` the answer waits for one. Numbers only grow, across restarts too; those of removed jobs are gone. `lastSeq` is the newest there is, for starting at the end.',
+    repeat: 'safe',
+    errors: [],
     params: z.strictObject({
       after: z.number().int().min(0).safe(),
       jobId: jobIdSchema.optional(),
@@ -195,12 +259,15 @@ export const methods = {
     }),
     result: z.object({ events: z.array(eventViewSchema), lastSeq: z.number() }),
   },
-  /** Ends all jobs gracefully, writes everything down and exits. Answers at once; the end of the connection is the end of the daemon. */
   'daemon.stop': {
+    about:
+      'Ends all jobs gracefully, writes everything down and exits. Answers at once; the end of the connection is the end of the daemon.',
+    repeat: 'once',
+    errors: [],
     params: none,
     result: z.object({ pid: z.number() }),
   },
-} as const;
+} as const satisfies Record<string, Method>;
 
 export type MethodName = keyof typeof methods;
 export type MethodParams<M extends MethodName> = z.input<(typeof methods)[M]['params']>;

@@ -12,7 +12,9 @@ import { randomUUID } from 'node:crypto';
 import {
   type BulkReport,
   CorralError,
+  type EventView,
   type GroupView,
+  type Health,
   type JobSpec,
   type JobView,
   type MethodParams,
@@ -23,6 +25,7 @@ import {
   type SignalName,
 } from '../protocol/index.ts';
 import { Connection } from './connection.ts';
+import { type EventsOptions, readEvents } from './events.ts';
 import { type LogsOptions, readLogs } from './logs.ts';
 
 export {
@@ -31,12 +34,15 @@ export {
   type Cause,
   CorralError,
   type ErrorCode,
+  type EventView,
   type GroupView,
+  type Health,
   type JobSpec,
   type JobStatus,
   type JobView,
   type SignalName,
 } from '../protocol/index.ts';
+export type { EventsOptions } from './events.ts';
 export type { LogsOptions } from './logs.ts';
 
 export interface ConnectOptions {
@@ -225,6 +231,21 @@ export class Client implements AsyncDisposable {
 
   status(): Promise<MethodResult<'daemon.status'>> {
     return this.#connection.call('daemon.status', {});
+  }
+
+  /** How the daemon is, with a reason for everything that is not well. */
+  health(): Promise<Health> {
+    return this.#connection.call('daemon.health', {});
+  }
+
+  /** The record of transitions; with `follow` what happens from now on too, across restarts of the daemon. */
+  events(options: EventsOptions = {}): AsyncIterable<EventView> {
+    return readEvents(this.#connection, options);
+  }
+
+  /** Has the daemon read its configuration again. One that cannot be used changes nothing; `error` says why. */
+  async reload(): Promise<MethodResult<'daemon.reload'>['config']> {
+    return (await this.#connection.call('daemon.reload', {})).config;
   }
 
   /** Asks the daemon to end all jobs gracefully and exit. Resolves with its pid when it has gone; `CALL_TIMEOUT` if it has not after a minute. */

@@ -1,4 +1,4 @@
-import { type ChildProcess, spawn } from 'node:child_process';
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import fs from 'node:fs';
 import os from 'node:os';
@@ -37,7 +37,13 @@ export interface DaemonOptions {
   readonly tier?: Tier;
   readonly parallel?: number;
   readonly env?: Record<string, string>;
+  /** A disk of its own for the state, of this size, such as `8m`. Needs root: see `whyNoSmallDisk`. */
+  readonly diskSize?: string;
 }
+
+/** Why tests cannot have a small disk; `false` where they can. */
+export const whyNoSmallDisk: string | false =
+  process.getuid?.() === 0 ? false : 'a disk of its own for a test can be mounted by root only';
 
 /** A folder for one test's daemon, with everything that the daemon leaves in it, and on the machine, gone at the end of the test. */
 export class DaemonUnderTest {
@@ -46,6 +52,7 @@ export class DaemonUnderTest {
   readonly stateDir: string;
   readonly env: Record<string, string>;
   readonly #clients: Client[] = [];
+  readonly #hasDisk: boolean;
   #child: ChildProcess | null = null;
 
   constructor(t: TestContext, options: DaemonOptions = {}) {
@@ -62,6 +69,11 @@ export class DaemonUnderTest {
       ...(options.tier === undefined ? {} : { CORRAL_CONTAINMENT: options.tier }),
       ...options.env,
     };
+    if (options.diskSize !== undefined) {
+      fs.mkdirSync(this.stateDir);
+      execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${options.diskSize},mode=700`, 'corral-test', this.stateDir]);
+    }
+    this.#hasDisk = options.diskSize !== undefined;
     t.after(() => this.#cleanUp());
   }
 
@@ -135,6 +147,7 @@ export class DaemonUnderTest {
         fs.rmdirSync(leaves);
       }
     }
+    if (this.#hasDisk) execFileSync('umount', ['--lazy', this.stateDir]);
     fs.rmSync(this.dir, { recursive: true, force: true });
   }
 }

@@ -6,6 +6,8 @@ export const exitCodes = {
   partial: 1,
   usage: 2,
   notRunning: 3,
+  /** Of `health`, by what it found. */
+  health: { ok: 0, degraded: 1, failed: 2 },
   timeout: 124,
   ourFailure: 125,
   interrupted: 130,

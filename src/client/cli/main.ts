@@ -5,7 +5,9 @@ import { exitCodes } from './exit-code.ts';
 import { say } from './print.ts';
 import { addCancel } from './verbs/cancel.ts';
 import { addDaemon } from './verbs/daemon.ts';
+import { addEvents } from './verbs/events.ts';
 import { addGroup } from './verbs/group.ts';
+import { addHealth } from './verbs/health.ts';
 import { addKill } from './verbs/kill.ts';
 import { addLogs } from './verbs/logs.ts';
 import { addLs } from './verbs/ls.ts';
@@ -23,7 +25,21 @@ const program = new Command('corral')
   .exitOverride((error) => process.exit(error.exitCode === 0 ? 0 : exitCodes.usage))
   .addHelpText('after', "\nExample: corral run -- sh -c 'echo hello from $CORRAL_JOB_ID'");
 
-for (const add of [addRun, addSubmit, addLs, addShow, addLogs, addWait, addCancel, addKill, addRm, addGroup, addDaemon])
+for (const add of [
+  addRun,
+  addSubmit,
+  addLs,
+  addShow,
+  addLogs,
+  addWait,
+  addCancel,
+  addKill,
+  addRm,
+  addGroup,
+  addEvents,
+  addHealth,
+  addDaemon,
+])
   add(program);
 inheritSettings(program);
 

@@ -38,6 +38,18 @@ export function addDaemon(program: Command): void {
       }, existing),
     );
   daemon
+    .command('reload')
+    .description('have the daemon read its configuration again, without touching jobs')
+    .addHelpText('after', '\nExample: corral daemon reload')
+    .action(
+      withClient(async (client: Client) => {
+        const { path, error } = await client.reload();
+        if (error !== null) throw new CorralError('CONFIG_INVALID', `${error} The last good one stays in force.`);
+        say(path === null ? 'there is no configuration file; the defaults are in force' : `${path} is in force`);
+        return 0;
+      }, existing),
+    );
+  daemon
     .command('status')
     .description('show the daemon: where it is, how it holds processes, what it has')
     .option('--json', 'print JSON')
@@ -81,6 +93,8 @@ function printStatus(status: MethodResult<'daemon.status'>): void {
     ['containment', `${containment.tier}: ${containment.reason}`],
     ['', containment.guarantee],
     ...containment.holes.map((hole): [string, string] => ['hole', hole]),
+    ['config', `${status.config.path ?? 'defaults'}, read ${status.config.loadedAt}`],
+    ...(status.config.error === null ? [] : [['', status.config.error] satisfies [string, string]]),
     ['jobs', jobs.length === 0 ? 'none' : jobs.join(', ')],
   ];
   for (const [label, value] of lines) printLine(`${label.padEnd(12)} ${value}`);

@@ -1,0 +1,49 @@
+import type { Command } from 'commander';
+import { type EventView, isErrno } from '../../../protocol/index.ts';
+import type { Client } from '../../index.ts';
+import { asJobId } from '../job-ids.ts';
+import { asInteger } from '../job-options.ts';
+import { write } from '../print.ts';
+import { withClient } from '../session.ts';
+
+/** Transitions that are shown where nothing else is asked for. */
+const recent = 100;
+
+interface Flags {
+  readonly follow?: true;
+  readonly after?: number;
+  readonly all?: true;
+  readonly job?: number;
+  readonly json?: true;
+}
+
+export function addEvents(program: Command): void {
+  program
+    .command('events')
+    .description('print the record of what became of jobs, oldest first')
+    .option('-f, --follow', 'go on with what happens from now on')
+    .option('--after <number>', 'only what came after this number; go on where you were', asInteger)
+    .option('-a, --all', `everything that is still kept (default: the last ${recent})`)
+    .option('-j, --job <id>', 'only this job', asJobId)
+    .option('--json', 'print JSON, one object a line')
+    .addHelpText('after', '\nExample: corral events -f --json --after 1234')
+    .action(withClient(events));
+}
+
+async function events(client: Client, flags: Flags): Promise<number> {
+  const from =
+    flags.after !== undefined ? { after: flags.after } : flags.all || flags.job !== undefined ? {} : { last: recent };
+  const filter = flags.job === undefined ? {} : { jobId: flags.job };
+  try {
+    for await (const event of client.events({ ...from, ...filter, follow: flags.follow ?? false }))
+      await write(process.stdout, Buffer.from(`${flags.json ? JSON.stringify(event) : line(event)}\n`));
+  } catch (error) {
+    if (!isErrno(error, 'EPIPE')) throw error; // A reader such as head has seen enough.
+  }
+  return 0;
+}
+
+function line({ seq, at, jobId, attempt, from, to, cause }: EventView): string {
+  const numbers = `${String(seq).padStart(6)}  ${at}  job ${jobId}${attempt > 1 ? ` attempt ${attempt}` : ''}`;
+  return `${numbers}  ${from ?? 'new'} → ${to}${cause === null ? '' : ` (${cause})`}`;
+}

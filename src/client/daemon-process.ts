@@ -3,6 +3,7 @@ import fs from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { CorralError, type CorralPaths, isErrorCode } from '../protocol/index.ts';
 
+export const doctorProgram = fileURLToPath(new URL('../daemon/doctor.ts', import.meta.url));
 export const daemonProgram = fileURLToPath(new URL('../daemon/main.ts', import.meta.url));
 
 /** Flags for the Node that runs the daemon: node:sqlite still warns that it is new. */

@@ -14,7 +14,7 @@ import {
 import { chooseStyle, createLog } from './log.ts';
 import { chooseContainment, chooseLauncher, Guardian, OutputFiles, Runner } from './process/index.ts';
 import type { Log } from './shells.ts';
-import { lockSocket, lockStateDir, makePrivateDir } from './state-dir.ts';
+import { checkOwnFiles, lockSocket, lockStateDir, makePrivateDir, setStrangeOutputAside } from './state-dir.ts';
 import { SqliteStore } from './store/index.ts';
 import { Supervisor } from './supervisor.ts';
 import { Vitals } from './vitals.ts';
@@ -31,8 +31,11 @@ async function main(): Promise<void> {
   const liveConfig = new LiveConfig(process.env, uid, Date.now());
   const config = liveConfig.current;
   const { stateDir, runtimeDir, socket } = config.paths;
-  makePrivateDir(stateDir, uid);
-  makePrivateDir(runtimeDir, uid);
+  const mended = [
+    ...makePrivateDir(stateDir, uid),
+    ...makePrivateDir(runtimeDir, uid),
+    ...checkOwnFiles(stateDir, uid),
+  ];
   const { guardianLockFd } = await lockStateDir(stateDir);
   lockSocket(socket);
   const log = createLog({
@@ -41,6 +44,7 @@ async function main(): Promise<void> {
     style: chooseStyle(process.stderr, process.env.JOURNAL_STREAM),
   });
   dieLoudly(log);
+  for (const sentence of [...mended, ...setStrangeOutputAside(stateDir, Date.now())]) log.warn(sentence);
   const tell = serviceManager(process.env.NOTIFY_SOCKET, log);
 
   becomeSubreaper();

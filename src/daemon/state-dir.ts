@@ -16,9 +16,10 @@ export interface StateDirLocks {
 /**
  * Makes a folder that only its owner can enter, with its parents.
  *
+ * @returns what was mended, in a sentence each
  * @throws CorralError `NOT_PERMITTED` where it belongs to somebody else
  */
-export function makePrivateDir(path: string, uid: number): void {
+export function makePrivateDir(path: string, uid: number): string[] {
   try {
     fs.mkdirSync(path, { recursive: true, mode: 0o700 });
     const stat = fs.lstatSync(path);
@@ -36,7 +37,7 @@ export function makePrivateDir(path: string, uid: number): void {
         `${path} can be written by others (mode ${(stat.mode & 0o777).toString(8)}). Choose a folder for corral alone, or: chmod 700 ${path}`,
       );
     }
-    if ((stat.mode & 0o077) !== 0) fs.chmodSync(path, 0o700);
+    return takeFromOthers(path, stat, 0o700);
   } catch (error) {
     if (isErrno(error, 'EACCES', 'EPERM', 'EROFS', 'ENOSPC', 'ENOTDIR')) {
       throw new CorralError(
@@ -46,6 +47,54 @@ export function makePrivateDir(path: string, uid: number): void {
     }
     throw error;
   }
+}
+
+/** Files that the daemon makes in its state directory, beside the output of jobs. */
+const ownFile = /^(corral\.db(-wal|-shm)?|(daemon|guardian)\.lock|daemon\d*\.log)$/;
+
+/**
+ * Makes sure that the files of the state directory are the daemon's own and nobody else's to read.
+ *
+ * @returns what was mended, in a sentence each
+ * @throws CorralError `NOT_PERMITTED` where one belongs to somebody else, as after a start as root by mistake
+ */
+export function checkOwnFiles(stateDir: string, uid: number): string[] {
+  return fs
+    .readdirSync(stateDir)
+    .filter((name) => ownFile.test(name))
+    .flatMap((name) => {
+      const path = `${stateDir}/${name}`;
+      const stat = fs.lstatSync(path);
+      if (!stat.isFile())
+        throw new CorralError('NOT_PERMITTED', `${path} is not a file. Nothing was changed. Move it away.`);
+      if (stat.uid !== uid)
+        throw new CorralError(
+          'NOT_PERMITTED',
+          `${path} belongs to uid ${stat.uid}, not to you (uid ${uid}). Nothing was changed. Give the folder back: chown -R ${uid} ${stateDir}`,
+        );
+      return takeFromOthers(path, stat, 0o600);
+    });
+}
+
+function takeFromOthers(path: string, { mode }: fs.Stats, wanted: number): string[] {
+  if ((mode & 0o077) === 0) return [];
+  fs.chmodSync(path, wanted);
+  return [
+    `${path} could be looked into by others (mode ${(mode & 0o777).toString(8)}); it is ${wanted.toString(8)} now.`,
+  ];
+}
+
+/**
+ * What jobs printed, beside no store: new jobs would be given the same numbers, and write on. It is set aside.
+ *
+ * @returns what was done, in a sentence each
+ */
+export function setStrangeOutputAside(stateDir: string, wallMs: number): string[] {
+  const output = `${stateDir}/output`;
+  if (fs.existsSync(`${stateDir}/corral.db`) || !fs.existsSync(output)) return [];
+  const aside = `${output}.${new Date(wallMs).toISOString().replaceAll(/[-:]|\..*/g, '')}`;
+  fs.renameSync(output, aside);
+  return [`There is output of jobs and no store that knows them; it was set aside in ${aside}.`];
 }
 
 /**
@@ -93,17 +142,7 @@ function endGuardian(lockFd: number): void {
  * @throws CorralError `DAEMON_RUNNING` where another daemon has it
  */
 export function lockSocket(socket: string): void {
-  let fd: number;
-  try {
-    fd = openLock(`${socket}.lock`);
-  } catch (error) {
-    if (!(error instanceof Error)) throw error;
-    throw new CorralError(
-      'NOT_PERMITTED',
-      `The socket ${socket} cannot be made: ${error.message}. Check its folder, or name another: CORRAL_SOCKET.`,
-    );
-  }
-  if (tryLock(fd)) return;
+  if (tryLock(openLock(`${socket}.lock`))) return;
   throw new CorralError(
     'DAEMON_RUNNING',
     `Another corral daemon already serves the socket ${socket}. Name another: CORRAL_RUNTIME_DIR or CORRAL_SOCKET.`,
@@ -111,5 +150,13 @@ export function lockSocket(socket: string): void {
 }
 
 function openLock(path: string): number {
-  return fs.openSync(path, fs.constants.O_RDWR | fs.constants.O_CREAT, 0o600);
+  try {
+    return fs.openSync(path, fs.constants.O_RDWR | fs.constants.O_CREAT, 0o600);
+  } catch (error) {
+    if (!isErrno(error, 'EACCES', 'EPERM', 'EROFS', 'ENOSPC', 'EDQUOT', 'EISDIR')) throw error;
+    throw new CorralError(
+      'NOT_PERMITTED',
+      `${path} cannot be opened to write (${error.code}). Nothing was changed. Check that its folder is yours, can be written, and has room.`,
+    );
+  }
 }

@@ -31,6 +31,7 @@ export const errorTable = {
   WAIT_TIMEOUT: { rpc: -32016, exit: 124, about: 'The job had not ended when the time of the wait was over.' },
   SHUTTING_DOWN: { rpc: -32017, exit: 3, about: 'The daemon is stopping and admits nothing new.' },
   STORE_FAILED: { rpc: -32018, exit: 125, about: 'The store could not be written; nothing was changed.' },
+  STORE_DAMAGED: { rpc: -32022, exit: 125, about: 'The file of the store is damaged; it was left as it is.' },
   OUTPUT_UNREADABLE: { rpc: -32019, exit: 125, about: 'The output file of the job could not be read.' },
   CONFIG_INVALID: { rpc: -32021, exit: 78, about: 'The configuration file or a CORRAL_ variable cannot be used.' },
   DAEMON_UNREACHABLE: { rpc: -32050, exit: 3, about: 'No daemon answers on the socket (reported by the client).' },

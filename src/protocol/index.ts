@@ -1,3 +1,4 @@
+export * from './doctor.ts';
 export * from './errors.ts';
 export * from './frames.ts';
 export * from './health.ts';

@@ -5,6 +5,7 @@ import { exitCodes } from './exit-code.ts';
 import { say } from './print.ts';
 import { addCancel } from './verbs/cancel.ts';
 import { addDaemon } from './verbs/daemon.ts';
+import { addDoctor } from './verbs/doctor.ts';
 import { addEvents } from './verbs/events.ts';
 import { addGroup } from './verbs/group.ts';
 import { addHealth } from './verbs/health.ts';
@@ -38,6 +39,7 @@ for (const add of [
   addGroup,
   addEvents,
   addHealth,
+  addDoctor,
   addDaemon,
 ])
   add(program);

@@ -1,3 +1,5 @@
+import { randomInt } from 'node:crypto';
+import fs from 'node:fs';
 import { CorralError } from '../../protocol/index.ts';
 import type { ChildReaper } from '../linux/index.ts';
 import { CgroupContainment } from './cgroup.ts';
@@ -36,6 +38,18 @@ export function chooseContainment({ wanted, instance, uid, reaper }: Containment
     );
   }
   return new ScanContainment(place, marker, reaper);
+}
+
+/** The tier that `chooseContainment` would take, found by trying, without keeping anything. */
+export function tierHere(
+  wanted: ContainmentRequest['wanted'],
+  uid: number,
+): { tier: 'cgroup' | 'scan'; reason: string } {
+  if (wanted === 'scan') return { tier: 'scan', reason: 'the configuration asks for it' };
+  const place = findCgroupPlace(randomInt(2 ** 32), uid);
+  if (typeof place === 'string') return { tier: 'scan', reason: place };
+  fs.rmdirSync(place.base);
+  return { tier: 'cgroup', reason: place.reason };
 }
 
 /** execa takes a third of the daemon's start-up to load, so it is loaded only where it is asked for. */

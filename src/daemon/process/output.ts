@@ -102,6 +102,15 @@ export class OutputFiles {
     }
   }
 
+  /** The jobs that have any file here. */
+  *jobsWithFiles(): Generator<number> {
+    const folders = fs.existsSync(this.#root) ? fs.readdirSync(this.#root) : [];
+    for (const folder of folders) {
+      const names = fs.readdirSync(`${this.#root}/${folder}`);
+      yield* new Set(names.map((name) => Number.parseInt(name, 10)));
+    }
+  }
+
   async #openToAppend(path: string): Promise<number> {
     const flags = fs.constants.O_WRONLY | fs.constants.O_CREAT | fs.constants.O_APPEND;
     try {

@@ -1,3 +1,4 @@
+export { inspectStore, type StoreInspection } from './check.ts';
 export { schemaVersion } from './schema.ts';
 export { SqliteStore } from './sqlite.ts';
 export type { EventQuery, JobQuery, Snapshot, Store } from './store.ts';

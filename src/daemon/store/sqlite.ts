@@ -1,5 +1,6 @@
 import { createHash, randomBytes } from 'node:crypto';
 import fs from 'node:fs';
+import { dirname } from 'node:path';
 import { DatabaseSync, type SQLOutputValue, type StatementSync } from 'node:sqlite';
 import {
   type Cause,
@@ -19,6 +20,7 @@ import {
   type JobDefinition,
   type JobPhase,
 } from '../core/index.ts';
+import { findDamage } from './check.ts';
 import { migrate } from './schema.ts';
 import type { EventQuery, JobQuery, Snapshot, Store } from './store.ts';
 
@@ -283,24 +285,58 @@ export class SqliteStore implements Store {
   }
 }
 
-/** Opens or makes the file and brings its schema up to date. What cannot be opened is left as it is. */
+/** A store up to this size is checked at each start, in 0.1 s (measured: 3.7 ms a MB on a busy machine). A larger one by `corral doctor`. */
+const maxBytesToCheck = 32 * 1024 * 1024;
+
+/** Opens or makes the file and brings its schema up to date. What is damaged is left as it is. */
 function openDatabase(path: string): DatabaseSync {
   let db: DatabaseSync | null = null;
   try {
-    // SQLite gives the -wal and -shm files the mode of the database file.
-    if (path !== ':memory:') fs.closeSync(fs.openSync(path, fs.constants.O_CREAT | fs.constants.O_RDWR, 0o600));
+    if (path !== ':memory:') refuseEmptied(path);
     db = new DatabaseSync(path, { timeout: busyTimeoutMs });
+    const { page_count: pages } = db.prepare('PRAGMA page_count').get() ?? {};
+    const { page_size: pageBytes } = db.prepare('PRAGMA page_size').get() ?? {};
+    const damage = Number(pages) * Number(pageBytes) > maxBytesToCheck ? [] : findDamage(db, 'quick');
+    if (damage.length > 0) throw damaged(path, damage.join('; '));
     migrate(db, path);
     return db;
   } catch (error) {
     db?.close();
     if (error instanceof CorralError || !(error instanceof Error)) throw error;
-    throw new CorralError(
-      'STORE_FAILED',
-      `The store ${path} cannot be opened (${error.message}). Nothing was changed. Put a backup in its place, or move it away to begin anew.`,
-      { cause: error },
-    );
+    throw isDamage(error) ? damaged(path, error.message) : notOpened(path, error);
   }
+}
+
+/** SQLite takes an empty file for a new store. One that has been emptied, beside what its jobs have printed, is a loss. */
+function refuseEmptied(path: string): void {
+  const isNew = !fs.existsSync(path);
+  // SQLite gives the -wal and -shm files the mode of the database file.
+  const fd = fs.openSync(path, fs.constants.O_CREAT | fs.constants.O_RDWR, 0o600);
+  const { size } = fs.fstatSync(fd);
+  fs.closeSync(fd);
+  if (!isNew && size === 0 && fs.existsSync(`${dirname(path)}/output`)) throw damaged(path, 'it is empty');
+}
+
+/** SQLITE_CORRUPT and SQLITE_NOTADB. sqlite.org/rescode.html */
+function isDamage(error: Error): boolean {
+  const code = 'errcode' in error ? Number(error.errcode) & 0xff : 0;
+  return code === 11 || code === 26;
+}
+
+function damaged(path: string, finding: string): CorralError {
+  const folder = dirname(path);
+  return new CorralError(
+    'STORE_DAMAGED',
+    `The store ${path} is damaged (${finding}). Nothing was changed. Put a backup in its place; or set it aside and begin anew: mkdir ${folder}/damaged && mv ${path}* ${folder}/damaged/`,
+  );
+}
+
+function notOpened(path: string, error: Error): CorralError {
+  return new CorralError(
+    'STORE_FAILED',
+    `The store ${path} cannot be opened (${error.message}). Nothing was changed. Check that its folder is yours, can be written, and has room.`,
+    { cause: error },
+  );
 }
 
 function eventFrom(row: Row): EventView {

@@ -1,0 +1,133 @@
+import { execFile } from 'node:child_process';
+import { promisify } from 'node:util';
+import type { Command } from 'commander';
+import {
+  CorralError,
+  type Diagnosis,
+  diagnosisSchema,
+  type Finding,
+  findingLevels,
+  version,
+} from '../../../protocol/index.ts';
+import { doctorProgram, nodeFlags } from '../../daemon-process.ts';
+import { connect } from '../../index.ts';
+import { exitCodes } from '../exit-code.ts';
+import { colour, oneLine, printJson, printLine } from '../print.ts';
+import { exitCodeFrom } from '../session.ts';
+
+const levelColours = { note: 'dim', warning: 'yellow', problem: 'red' } as const;
+
+const answerMs = 5_000;
+
+/** A full check of a large store reads all of it. */
+const maxOutputBytes = 64 * 1024 * 1024;
+
+interface Flags {
+  readonly deep?: true;
+  readonly json?: true;
+}
+
+export function addDoctor(program: Command): void {
+  program
+    .command('doctor')
+    .description('look at the host, the paths, the store and the daemon, and say what to do; exit with 0, 1 or 2')
+    .option('--deep', 'check every page, index and reference of the store, too; takes time with a large one')
+    .option('--json', 'print JSON')
+    .addHelpText('after', '\nExample: corral doctor --deep')
+    .action(async (flags: Flags) => {
+      process.exitCode = await exitCodeFrom(() => doctor(flags));
+    });
+}
+
+async function doctor(flags: Flags): Promise<number> {
+  const daemon = await askDaemon();
+  const own = await examine([
+    ...(flags.deep ? ['--deep'] : []),
+    ...('containment' in daemon.facts ? ['--tier-known'] : []),
+  ]);
+  const diagnosis: Diagnosis = {
+    facts: { ...own.facts, ...daemon.facts },
+    findings: [...own.findings, ...daemon.findings].sort((a, b) => rank(b) - rank(a)),
+  };
+  if (flags.json) printJson(diagnosis);
+  else print(diagnosis);
+  const worst = Math.max(0, ...diagnosis.findings.map(rank));
+  return worst === 2 ? exitCodes.health.failed : worst === 1 ? exitCodes.health.degraded : exitCodes.health.ok;
+}
+
+function rank({ level }: Finding): number {
+  return findingLevels.indexOf(level);
+}
+
+async function examine(args: readonly string[]): Promise<Diagnosis> {
+  const { stdout } = await promisify(execFile)(process.execPath, [...nodeFlags, doctorProgram, ...args], {
+    maxBuffer: maxOutputBytes,
+  });
+  return diagnosisSchema.parse(JSON.parse(stdout));
+}
+
+/** What only the running daemon knows: the tier that it has, and how it is. */
+async function askDaemon(): Promise<Diagnosis> {
+  try {
+    await using client = await connect({ autoStart: false, reconnectMs: 0, timeoutMs: answerMs });
+    const status = await client.status();
+    const { containment } = status;
+    const { reasons } = await client.health();
+    return {
+      facts: {
+        daemon: {
+          version: status.version,
+          pid: String(status.pid),
+          guardian: String(status.guardianPid ?? 'none'),
+          since: status.startedAt,
+          launcher: status.launcher,
+        },
+        containment: { tier: containment.tier, reason: containment.reason, guarantee: containment.guarantee },
+      },
+      findings: [
+        ...containment.holes.map(
+          (hole): Finding => ({ level: 'note', topic: 'containment', message: hole, todo: null }),
+        ),
+        ...reasons.map(
+          ({ code, level, message, todo }): Finding => ({
+            level: level === 'failed' ? 'problem' : 'warning',
+            topic: 'health',
+            message: `${code}: ${message}`,
+            todo,
+          }),
+        ),
+        ...(status.version === version ? [] : [otherVersion(status.version)]),
+      ],
+    };
+  } catch (error) {
+    if (!(error instanceof CorralError)) throw error;
+    return { facts: { daemon: { state: 'none answers' } }, findings: [noDaemon(error)] };
+  }
+}
+
+function noDaemon(error: CorralError): Finding {
+  const level = error.code === 'DAEMON_UNREACHABLE' ? 'note' : 'problem';
+  return { level, topic: 'daemon', message: error.message, todo: null };
+}
+
+function otherVersion(theirs: string): Finding {
+  return {
+    level: 'warning',
+    topic: 'versions',
+    message: `The daemon is corral ${theirs}, and this is ${version}.`,
+    todo: 'Restart the daemon when no job runs: corral daemon stop; corral daemon start',
+  };
+}
+
+function print({ facts, findings }: Diagnosis): void {
+  for (const [topic, values] of Object.entries(facts)) {
+    printLine(topic);
+    for (const [name, value] of Object.entries(values)) printLine(`  ${name.padEnd(18)} ${oneLine(value)}`);
+  }
+  printLine();
+  if (!findings.some(({ level }) => level !== 'note')) printLine(colour('nothing to do', 'green'));
+  for (const { level, topic, message, todo } of findings) {
+    printLine(`${colour(level, levelColours[level])} (${topic}) ${oneLine(message)}`);
+    if (todo !== null) printLine(`  ${todo}`);
+  }
+}

@@ -1,0 +1,256 @@
+/**
+ * `corral doctor`: looks at the host, the paths and the store, and says what to do about what it finds. A program of its own,
+ * so that it works where no daemon can be started. It changes nothing.
+ *
+ * Arguments: `--deep` checks every page, index and reference of the store. `--tier-known`: a daemon runs and says itself what
+ * tier it has.
+ */
+import fs from 'node:fs';
+import os from 'node:os';
+import { dirname } from 'node:path';
+import {
+  CorralError,
+  type CorralPaths,
+  type Diagnosis,
+  type Finding,
+  formatSize,
+  isErrno,
+  resolvePaths,
+  version,
+} from '../protocol/index.ts';
+import { type Config, LiveConfig } from './config/index.ts';
+import { diskShortage } from './core/index.ts';
+import { canMark } from './linux/index.ts';
+import { OutputFiles, tierHere } from './process/index.ts';
+import { inspectStore } from './store/index.ts';
+
+type Facts = Record<string, string>;
+
+const uid = process.getuid?.() ?? 0;
+const facts: Record<string, Facts> = {};
+const findings: Finding[] = [];
+
+function find(level: Finding['level'], topic: string, message: string, todo: string | null): void {
+  findings.push({ level, topic, message, todo });
+}
+
+/** What is looked at must not keep the rest from being looked at. */
+function look(topic: string, work: () => Facts): void {
+  try {
+    facts[topic] = work();
+  } catch (error) {
+    if (!(error instanceof Error)) throw error;
+    const todo = error instanceof CorralError ? null : 'If nothing below explains it, please report it.';
+    find('problem', topic, error.message, todo);
+  }
+}
+
+function readOr(path: string, otherwise: string): string {
+  try {
+    return fs.readFileSync(path, 'utf8').trim();
+  } catch (error) {
+    if (isErrno(error, 'ENOENT', 'EACCES', 'EPERM', 'EINVAL')) return otherwise;
+    throw error;
+  }
+}
+
+function host(): Facts {
+  const release = /^PRETTY_NAME="?([^"\n]+)/m.exec(readOr('/etc/os-release', ''))?.[1] ?? 'not known';
+  const [major = 0, minor = 0] = os.release().split('.').map(Number);
+  if (major < 5 || (major === 5 && minor < 14))
+    find(
+      'warning',
+      'host',
+      `Linux ${os.release()} has no cgroup.kill, so tier cgroup cannot be had.`,
+      'Use Linux 5.14 or later.',
+    );
+  if (Date.now() < Date.UTC(2024, 0))
+    find(
+      'warning',
+      'host',
+      `The clock says ${new Date().toISOString()}. Durations are right all the same; the times that corral shows are not.`,
+      'Set the clock: timedatectl set-ntp true',
+    );
+  return {
+    system: release,
+    kernel: `Linux ${os.release()} on ${os.machine()}`,
+    cores: String(os.availableParallelism()),
+    memory: formatSize(os.totalmem()),
+    'first process': readOr('/proc/1/comm', 'not known'),
+    node: `${process.version} (${process.execPath})`,
+    corral: version,
+    user: `uid ${uid}`,
+  };
+}
+
+function containment(config: Config | null): Facts {
+  if (!canMark())
+    find(
+      'warning',
+      'containment',
+      'The hard limit RLIMIT_RTTIME is set, so processes of jobs cannot be marked. In tier scan, one that wipes its environment and leaves its session may then escape.',
+      'Take the limit away where the daemon is started: LimitRTTIME=infinity in the unit.',
+    );
+  if (process.argv.includes('--tier-known')) return {};
+  const place = tierHere(config?.containment ?? 'auto', uid);
+  if (place.tier === 'scan' && config?.containment !== 'scan')
+    find(
+      'warning',
+      'containment',
+      `Only tier scan can be had here: ${place.reason}.`,
+      uid === 0 ? 'Mount a cgroup v2 hierarchy.' : 'Run it under your systemd manager: systemctl --user start corral',
+    );
+  return { 'tier to be had': place.tier, reason: place.reason };
+}
+
+function limits(): Facts {
+  const table = fs.readFileSync('/proc/self/limits', 'utf8');
+  const limit = (name: string) =>
+    new RegExp(`^${name}\\s+(\\S+)\\s+(\\S+)`, 'm').exec(table)?.slice(1, 3) ?? ['?', '?'];
+  const [, hardFiles] = limit('Max open files');
+  const [softProcesses] = limit('Max processes');
+  if (Number(hardFiles) < 1_024)
+    find(
+      'warning',
+      'limits',
+      `The daemon may have ${hardFiles} open files at most: a client takes one, a running job up to two.`,
+      'Raise LimitNOFILE in the unit, or ulimit -n.',
+    );
+  const watches = readOr('/proc/sys/fs/inotify/max_user_watches', '?');
+  if (Number(watches) < 8_192)
+    find(
+      'warning',
+      'limits',
+      `This user may have ${watches} inotify watches; a running job in tier cgroup takes one.`,
+      'sysctl fs.inotify.max_user_watches=65536',
+    );
+  return {
+    'open files': limit('Max open files').join(' soft, ').concat(' hard'),
+    processes: softProcesses ?? '?',
+    'process ids': readOr('/proc/sys/kernel/pid_max', '?'),
+    'inotify watches': watches,
+    'inotify instances': readOr('/proc/sys/fs/inotify/max_user_instances', '?'),
+  };
+}
+
+function paths(where: CorralPaths): Facts {
+  const shown: Facts = {};
+  for (const [name, path] of [
+    ['state', where.stateDir],
+    ['runtime', where.runtimeDir],
+  ] as const) {
+    const stat = fs.existsSync(path) ? fs.lstatSync(path) : null;
+    const mode = stat === null ? '' : (stat.mode & 0o777).toString(8);
+    shown[name] = stat === null ? `${path} (not made yet)` : `${path} (uid ${stat.uid}, mode ${mode})`;
+    if (stat === null) lookAtParent(path);
+    else if (stat.uid !== uid)
+      find(
+        'problem',
+        'paths',
+        `${path} belongs to uid ${stat.uid}, not to you (uid ${uid}).`,
+        `chown -R ${uid} ${path}`,
+      );
+    else if ((stat.mode & 0o077) !== 0)
+      find('warning', 'paths', `${path} can be looked into by others (mode ${mode}).`, `chmod 700 ${path}`);
+    else if (!mayWrite(path))
+      find(
+        'problem',
+        'paths',
+        `${path} cannot be written.`,
+        'Is its file system mounted read-only? See: findmnt -T PATH',
+      );
+  }
+  shown.socket = `${where.socket}${fs.existsSync(where.socket) ? '' : ' (not there: no daemon has bound it)'}`;
+  return shown;
+}
+
+function lookAtParent(path: string): void {
+  let parent = dirname(path);
+  while (!fs.existsSync(parent)) parent = dirname(parent);
+  if (mayWrite(parent)) return;
+  find(
+    'problem',
+    'paths',
+    `${path} cannot be made: ${parent} cannot be written.`,
+    'Choose another: CORRAL_STATE_DIR, CORRAL_RUNTIME_DIR.',
+  );
+}
+
+function mayWrite(path: string): boolean {
+  try {
+    fs.accessSync(path, fs.constants.W_OK | fs.constants.X_OK);
+    return true;
+  } catch (error) {
+    if (isErrno(error, 'EACCES', 'EROFS', 'EPERM')) return false;
+    throw error;
+  }
+}
+
+function readConfiguration(): Config | null {
+  let config: Config | null = null;
+  look('configuration', () => {
+    config = new LiveConfig(process.env, uid, Date.now()).current;
+    return { file: config.file ?? `none (${config.paths.configFile} would be read)` };
+  });
+  return config;
+}
+
+function store(where: CorralPaths, config: Config | null): Facts {
+  const deep = process.argv.includes('--deep');
+  const path = `${where.stateDir}/corral.db`;
+  const shown: Facts = {};
+  if (fs.existsSync(where.stateDir)) {
+    const { bavail, bsize, files, ffree } = fs.statfsSync(where.stateDir);
+    const disk = { freeBytes: bavail * bsize, freeFiles: files === 0 ? null : ffree };
+    shown['free on its disk'] = formatSize(disk.freeBytes);
+    const shortage = diskShortage(where.stateDir, disk, config?.diskMinFreeBytes ?? null);
+    if (shortage !== null) find('problem', 'store', shortage, 'Make room; until then nothing is accepted or started.');
+  }
+  const found = inspectStore(path, deep ? 'full' : 'quick');
+  if (found === null) return { ...shown, file: `${path} (not made yet)` };
+  for (const damage of found.damage)
+    find(
+      'problem',
+      'store',
+      `${path}: ${damage}`,
+      `Stop the daemon and put a backup in its place; or set it aside and begin anew: mkdir ${where.stateDir}/damaged && mv ${path}* ${where.stateDir}/damaged/`,
+    );
+  if (found.schema !== null && found.schema > found.newestSchema)
+    find(
+      'problem',
+      'store',
+      `${path} has schema ${found.schema}; this corral knows up to ${found.newestSchema}.`,
+      'Run the newer corral that wrote it.',
+    );
+  if (found.jobIds !== null) {
+    const known = new Set(found.jobIds);
+    const strange = [...new OutputFiles(where.stateDir).jobsWithFiles()].filter((jobId) => !known.has(jobId));
+    if (strange.length > 0)
+      find(
+        'note',
+        'store',
+        `There is output of ${strange.length} jobs that have no record, such as job ${strange[0]}.`,
+        `It takes up room only: rm ${where.stateDir}/output/*/${strange[0]}.*`,
+      );
+  }
+  return {
+    ...shown,
+    file: `${path}, ${formatSize(found.bytes)}, schema ${found.schema ?? 'not readable'}`,
+    check: `${deep ? 'full' : 'quick (all of it: --deep)'}: ${found.damage.length === 0 ? 'sound' : 'damaged'}`,
+  };
+}
+
+look('host', host);
+const config = readConfiguration();
+look('containment', () => containment(config));
+look('limits', limits);
+let where: CorralPaths | null = null;
+look('paths', () => {
+  where = resolvePaths(process.env, uid);
+  return paths(where);
+});
+if (where !== null) {
+  const resolved: CorralPaths = where;
+  look('store', () => store(resolved, config));
+}
+process.stdout.write(`${JSON.stringify({ facts, findings } satisfies Diagnosis)}\n`);

@@ -255,7 +255,10 @@ export class Supervisor {
       changes.push(...decision.changes);
       effects.push(...decision.effects);
     };
-    for (const event of events) take(decide(this.#state, this.#withFacts(event), now));
+    for (const event of events) {
+      const complete = this.#withFacts(event);
+      if (complete !== null) take(decide(this.#state, complete, now));
+    }
     take(schedule(this.#state, this.#options.processes.tier));
     try {
       this.#ledger.commit(changes, now.wallMs);
@@ -283,7 +286,9 @@ export class Supervisor {
         this.#takeAnswer(event.request)?.reject(new CorralError('STORE_FAILED', `${trouble} Nothing was changed.`));
         continue;
       }
-      const { changes, effects } = decide(this.#state, this.#withFacts(event), now);
+      const complete = this.#withFacts(event);
+      if (complete === null) continue;
+      const { changes, effects } = decide(this.#state, complete, now);
       apply(this.#state, changes);
       this.#logTransitions(changes);
       const isCertain = (effect: Effect) => changes.length === 0 || reachesProcesses(effect);
@@ -327,8 +332,18 @@ export class Supervisor {
     this.#options.onDrained(unwritten);
   }
 
-  /** Requests name jobs that the state may no longer hold; the store is asked for those before anything is decided. */
-  #withFacts(event: Event): Event {
+  /** Requests name jobs that the state may no longer hold. A request about one that the store cannot give is refused: `null`. */
+  #withFacts(event: Event): Event | null {
+    try {
+      return this.#lookUp(event);
+    } catch (error) {
+      if (!(error instanceof CorralError && 'request' in event)) throw error;
+      this.#takeAnswer(event.request)?.reject(error);
+      return null;
+    }
+  }
+
+  #lookUp(event: Event): Event {
     switch (event.type) {
       case 'submit': {
         const keys = event.definitions.flatMap(({ idempotencyKey }) => idempotencyKey ?? []);

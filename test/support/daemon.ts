@@ -53,6 +53,7 @@ export class DaemonUnderTest {
   readonly env: Record<string, string>;
   readonly #clients: Client[] = [];
   readonly #hasDisk: boolean;
+  #instance: number | null = null;
   #child: ChildProcess | null = null;
 
   constructor(t: TestContext, options: DaemonOptions = {}) {
@@ -89,6 +90,7 @@ export class DaemonUnderTest {
     this.#child = child;
     const text = await report;
     if (!text.includes('"ok":true')) throw new Error(`the daemon did not start: ${text}${this.log()}`);
+    this.#instance = readInstance(this.stateDir);
     return this;
   }
 
@@ -124,19 +126,16 @@ export class DaemonUnderTest {
     return typeof place === 'string' ? null : place.base;
   }
 
+  /** As it was at the last start: the test may have broken the store since. */
   instance(): number {
-    const db = new DatabaseSync(`${this.stateDir}/corral.db`, { readOnly: true });
-    try {
-      return Number(db.prepare("SELECT value FROM meta WHERE key = 'instance'").get()?.value);
-    } finally {
-      db.close();
-    }
+    this.#instance ??= readInstance(this.stateDir);
+    return this.#instance;
   }
 
   async #cleanUp(): Promise<void> {
     for (const client of this.#clients) client.close();
     await this.kill();
-    if (fs.existsSync(`${this.stateDir}/corral.db`)) {
+    if (this.#instance !== null || fs.existsSync(`${this.stateDir}/corral.db`)) {
       await sweepProcesses({ instance: this.instance(), leaders: [] });
       const leaves = this.leavesDir();
       if (leaves !== null) {
@@ -149,6 +148,15 @@ export class DaemonUnderTest {
     }
     if (this.#hasDisk) execFileSync('umount', ['--lazy', this.stateDir]);
     fs.rmSync(this.dir, { recursive: true, force: true });
+  }
+}
+
+function readInstance(stateDir: string): number {
+  const db = new DatabaseSync(`${stateDir}/corral.db`, { readOnly: true });
+  try {
+    return Number(db.prepare("SELECT value FROM meta WHERE key = 'instance'").get()?.value);
+  } finally {
+    db.close();
   }
 }
 

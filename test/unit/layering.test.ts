@@ -261,7 +261,11 @@ const controls: { file: string; source: string; says: string | null }[] = [
     says: 'may not import daemon/linux',
   },
   { file: 'src/daemon/main.ts', source: "import { SqliteStore } from './store/index.ts';", says: null },
-  { file: 'src/daemon/main.ts', source: "import { SqliteStore } from './store/sqlite.ts';", says: 'the way in is index.ts' },
+  {
+    file: 'src/daemon/main.ts',
+    source: "import { SqliteStore } from './store/sqlite.ts';",
+    says: 'the way in is index.ts',
+  },
   {
     file: 'src/daemon/new.ts',
     source: "import { readStat } from './linux/index.ts';",

@@ -265,7 +265,17 @@ export class SqliteStore implements Store {
     return Number(this.#insertEnvironment.run(digested.digest, digested.variables).lastInsertRowid);
   }
 
+  /** @throws CorralError `STORE_DAMAGED` where the row says what no daemon wrote */
   #jobFrom(row: Row): Job {
+    try {
+      return this.#readJob(row);
+    } catch (error) {
+      if (!(error instanceof Error)) throw error;
+      throw damaged(this.#path, `the record of job ${row.id} cannot be read: ${error.message}`);
+    }
+  }
+
+  #readJob(row: Row): Job {
     const id = number(row.id);
     const stored = JSON.parse(text(row.definition)) as StoredDefinition;
     return {
@@ -292,12 +302,8 @@ const maxBytesToCheck = 32 * 1024 * 1024;
 function openDatabase(path: string): DatabaseSync {
   let db: DatabaseSync | null = null;
   try {
-    if (path !== ':memory:') refuseEmptied(path);
+    if (path !== ':memory:') checkFile(path);
     db = new DatabaseSync(path, { timeout: busyTimeoutMs });
-    const { page_count: pages } = db.prepare('PRAGMA page_count').get() ?? {};
-    const { page_size: pageBytes } = db.prepare('PRAGMA page_size').get() ?? {};
-    const damage = Number(pages) * Number(pageBytes) > maxBytesToCheck ? [] : findDamage(db, 'quick');
-    if (damage.length > 0) throw damaged(path, damage.join('; '));
     migrate(db, path);
     return db;
   } catch (error) {
@@ -307,14 +313,23 @@ function openDatabase(path: string): DatabaseSync {
   }
 }
 
-/** SQLite takes an empty file for a new store. One that has been emptied, beside what its jobs have printed, is a loss. */
-function refuseEmptied(path: string): void {
+/** Makes the file, or looks at the one that is there before anything can write to it: the end of a log is copied into it at the end of a session. */
+function checkFile(path: string): void {
   const isNew = !fs.existsSync(path);
   // SQLite gives the -wal and -shm files the mode of the database file.
   const fd = fs.openSync(path, fs.constants.O_CREAT | fs.constants.O_RDWR, 0o600);
   const { size } = fs.fstatSync(fd);
   fs.closeSync(fd);
-  if (!isNew && size === 0 && fs.existsSync(`${dirname(path)}/output`)) throw damaged(path, 'it is empty');
+  if (isNew || size > maxBytesToCheck) return;
+  // SQLite takes an empty file for a new store. One that has been emptied, beside what its jobs have printed, is a loss.
+  if (size === 0 && fs.existsSync(`${dirname(path)}/output`)) throw damaged(path, 'it is empty');
+  const db = new DatabaseSync(path, { readOnly: true });
+  try {
+    const damage = findDamage(db, 'quick');
+    if (damage.length > 0) throw damaged(path, damage.join('; '));
+  } finally {
+    db.close();
+  }
 }
 
 /** SQLITE_CORRUPT and SQLITE_NOTADB. sqlite.org/rescode.html */

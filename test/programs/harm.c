@@ -1,0 +1,54 @@
+/*
+ * Preloaded into a daemon (LD_PRELOAD): makes fsync(2) and fdatasync(2) fail with EIO while the file that $HARM_FSYNC names
+ * exists, and turns the wall clock back by $HARM_CLOCK seconds. See ld.so(8).
+ */
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/time.h>
+#include <time.h>
+#include <unistd.h>
+
+static int harmed(void) {
+  const char *file = getenv("HARM_FSYNC");
+  return file != NULL && access(file, F_OK) == 0;
+}
+
+static long clock_shift(void) {
+  const char *seconds = getenv("HARM_CLOCK");
+  return seconds == NULL ? 0 : atol(seconds);
+}
+
+int fsync(int fd) {
+  static int (*real)(int);
+  if (real == NULL) real = (int (*)(int))dlsym(RTLD_NEXT, "fsync");
+  if (!harmed()) return real(fd);
+  errno = EIO;
+  return -1;
+}
+
+int fdatasync(int fd) {
+  static int (*real)(int);
+  if (real == NULL) real = (int (*)(int))dlsym(RTLD_NEXT, "fdatasync");
+  if (!harmed()) return real(fd);
+  errno = EIO;
+  return -1;
+}
+
+int clock_gettime(clockid_t clock, struct timespec *now) {
+  static int (*real)(clockid_t, struct timespec *);
+  if (real == NULL) real = (int (*)(clockid_t, struct timespec *))dlsym(RTLD_NEXT, "clock_gettime");
+  int result = real(clock, now);
+  if (result == 0 && (clock == CLOCK_REALTIME || clock == CLOCK_REALTIME_COARSE)) now->tv_sec -= clock_shift();
+  return result;
+}
+
+int gettimeofday(struct timeval *restrict now, void *restrict zone) {
+  struct timespec precise;
+  (void)zone;
+  if (clock_gettime(CLOCK_REALTIME, &precise) != 0) return -1;
+  now->tv_sec = precise.tv_sec;
+  now->tv_usec = precise.tv_nsec / 1000;
+  return 0;
+}

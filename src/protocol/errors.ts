@@ -3,7 +3,11 @@
  * (design: 0, 1 partial, 2 usage, 3 not running, 75 queue full, 125 our own failure).
  */
 export const errorTable = {
-  PARSE_ERROR: { rpc: -32700, exit: 125, about: 'The frame is not valid JSON, or not an object with a type and data.' },
+  PARSE_ERROR: {
+    rpc: -32700,
+    exit: 125,
+    about: 'The frame is not valid JSON, not an object with a type and data, or was not completed in time.',
+  },
   INVALID_REQUEST: { rpc: -32600, exit: 125, about: 'The frame holds no JSON-RPC 2.0 request.' },
   METHOD_NOT_FOUND: { rpc: -32601, exit: 125, about: 'This daemon has no such method.' },
   INVALID_PARAMS: { rpc: -32602, exit: 2, about: 'A parameter is missing, unknown, or out of range.' },
@@ -12,7 +16,11 @@ export const errorTable = {
     exit: 125,
     about: 'The daemon failed in a way it did not foresee; its log has the details.',
   },
-  FRAME_TOO_LARGE: { rpc: -32000, exit: 125, about: 'A frame is larger than the limit; the connection is closed.' },
+  FRAME_TOO_LARGE: {
+    rpc: -32000,
+    exit: 125,
+    about: 'A frame is larger than the limit: the request, which ends the connection, or the answer.',
+  },
   HELLO_REQUIRED: { rpc: -32001, exit: 125, about: 'The first request of a connection must be hello.' },
   PROTOCOL_MISMATCH: { rpc: -32002, exit: 125, about: 'Client and daemon share no protocol version.' },
   NOT_PERMITTED: { rpc: -32003, exit: 125, about: 'The peer is neither the owner of the daemon nor root.' },
@@ -28,7 +36,11 @@ export const errorTable = {
     about: 'Too little room on the disk; nothing is accepted or started until there is.',
   },
   IDEMPOTENCY_MISMATCH: { rpc: -32015, exit: 2, about: 'The idempotency key belongs to a job with another command.' },
-  WAIT_TIMEOUT: { rpc: -32016, exit: 124, about: 'The job had not ended when the time of the wait was over.' },
+  WAIT_TIMEOUT: {
+    rpc: -32016,
+    exit: 124,
+    about: 'The job had not ended when the time of the wait was over (reported by the client).',
+  },
   SHUTTING_DOWN: { rpc: -32017, exit: 3, about: 'The daemon is stopping and admits nothing new.' },
   STORE_FAILED: { rpc: -32018, exit: 125, about: 'The store could not be written; nothing was changed.' },
   STORE_DAMAGED: { rpc: -32022, exit: 125, about: 'The file of the store is damaged; it was left as it is.' },
@@ -36,15 +48,27 @@ export const errorTable = {
   CONFIG_INVALID: { rpc: -32021, exit: 78, about: 'The configuration file or a CORRAL_ variable cannot be used.' },
   DAEMON_UNREACHABLE: { rpc: -32050, exit: 3, about: 'No daemon answers on the socket (reported by the client).' },
   DAEMON_START_FAILED: { rpc: -32051, exit: 3, about: 'The daemon could not be started (reported by the client).' },
-  DAEMON_RUNNING: { rpc: -32055, exit: 1, about: 'Another daemon already serves this state directory.' },
-  CONNECTION_LOST: { rpc: -32052, exit: 125, about: 'The daemon went away during a call that cannot be repeated.' },
+  DAEMON_RUNNING: {
+    rpc: -32055,
+    exit: 1,
+    about: 'Another daemon already serves this state directory (reported by the one that starts).',
+  },
+  CONNECTION_LOST: {
+    rpc: -32052,
+    exit: 125,
+    about: 'The daemon went away during a call that cannot be repeated (reported by the client).',
+  },
   CALL_TIMEOUT: { rpc: -32053, exit: 125, about: 'The daemon gave no answer in time (reported by the client).' },
   OUTPUT_UNWRITABLE: {
     rpc: -32056,
     exit: 125,
     about: 'What should be shown cannot be written (reported by the client).',
   },
-  CLIENT_CLOSED: { rpc: -32054, exit: 125, about: 'The client was closed while the call was under way.' },
+  CLIENT_CLOSED: {
+    rpc: -32054,
+    exit: 125,
+    about: 'The client was closed while the call was under way (reported by the client).',
+  },
 } as const satisfies Record<string, { rpc: number; exit: number; about: string }>;
 
 export type ErrorCode = keyof typeof errorTable;

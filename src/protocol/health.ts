@@ -61,29 +61,33 @@ export type HealthReasonCode = keyof typeof healthReasons;
 export const healthSchema = z.object({
   status: z.enum(healthLevels),
   reasons: z.array(
-    z.object({
-      code: z.string(),
-      level: z.enum(healthLevels),
-      /** What is the matter here and now. */
-      message: z.string(),
-      todo: z.string(),
-    }),
+    z
+      .object({
+        code: z.string().describe('See docs/operations.md.'),
+        level: z.enum(healthLevels),
+        message: z.string().describe('What is the matter here and now.'),
+        todo: z.string().describe('What to do about it.'),
+      })
+      .meta({ id: 'HealthReason' }),
   ),
-  checks: z.object({
-    /** Longest time in the last minute in which the daemon did not react, in ms. */
-    loopLagMs: z.number(),
-    /** Room for ordinary users on the disk of the state directory, in bytes; `null` if it cannot be asked. */
-    diskFreeBytes: z.number().nullable(),
-    /** Below this nothing is accepted or started, in bytes; `null` where that is turned off. */
-    diskMinFreeBytes: z.number().nullable(),
-    openFds: z.number(),
-    maxFds: z.number().nullable(),
-    guardianPid: z.number().nullable(),
-    /** Changes that wait for the store to work again. */
-    unwrittenChanges: z.number(),
-    /** Jobs with processes that SIGKILL did not end. */
-    unkillableJobs: z.array(z.number()),
-  }),
+  checks: z
+    .object({
+      loopLagMs: z.int().describe('Longest time in the last minute in which the daemon did not react.'),
+      diskFreeBytes: z
+        .int()
+        .nullable()
+        .describe('Room on the disk of the state directory. `null` where it cannot be asked.'),
+      diskMinFreeBytes: z
+        .int()
+        .nullable()
+        .describe('Below this nothing is accepted or started. `null` where that is turned off.'),
+      openFds: z.int().describe('Open descriptors of the daemon.'),
+      maxFds: z.int().nullable().describe('As many as it may have. `null`: no limit.'),
+      guardianPid: z.int().nullable(),
+      unwrittenChanges: z.int().describe('Changes that wait for the store to work again.'),
+      unkillableJobs: z.array(z.int()).describe('Jobs with processes that SIGKILL did not end.'),
+    })
+    .meta({ id: 'HealthChecks' }),
 });
 export type Health = z.infer<typeof healthSchema>;
 

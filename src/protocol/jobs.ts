@@ -31,127 +31,175 @@ const durationMs = z.number().int().positive().max(maxDurationMs);
 
 export const jobIdSchema = z.number().int().positive().safe();
 
-/** What a caller asks for. Durations in ms. Absent settings take the daemon's defaults. */
-export const jobSpecSchema = z.strictObject({
-  /** Program and arguments, as execvp(3) takes them: the first is looked up in the job's PATH if it has no slash. */
-  command: z
-    .array(text('command'))
-    .min(1)
-    .max(10_000)
-    .refine((argv) => argv[0] !== '', 'command names no program'),
-  /** Environment of the job, whole: nothing of the daemon's own is added but the CORRAL_ variables. */
-  env: z.record(
-    text('env').refine((name) => name !== '' && !name.includes('='), 'a variable name is empty or holds "="'),
-    text('env'),
-  ),
-  cwd: absolutePath('cwd'),
-  name: text('name').min(1).max(200).optional(),
-  group: text('group').min(1).max(100).optional(),
-  /** File that the job reads as its standard input. Absent: /dev/null. */
-  stdin: absolutePath('stdin').optional(),
-  /** Two output files, one for each stream, in place of one that has both in order. */
-  splitOutput: z.boolean().optional(),
-  /** Higher starts first; equal ones start by age. */
-  priority: z.number().int().min(-1_000_000).max(1_000_000).optional(),
-  /** The attempt is stopped when it has run this long. `null`: no limit. */
-  maxRuntimeMs: durationMs.nullable().optional(),
-  /** Time between SIGTERM and SIGKILL. `null`: SIGKILL at once. */
-  killGraceMs: durationMs.nullable().optional(),
-  /** Exit codes that count as success. */
-  successCodes: z.array(z.number().int().min(0).max(255)).min(1).max(256).optional(),
-  /** What becomes of the job if the daemon dies or stops while it runs. */
-  onSupervisorLost: z.enum(['fail', 'retry']).optional(),
-  /** A second submit with the same key answers with the first one's job. */
-  idempotencyKey: text('idempotencyKey').min(1).max(200).optional(),
-});
+/** What a caller asks for. The descriptions of fields, here and below, are what docs/protocol.md says of them. */
+export const jobSpecSchema = z
+  .strictObject({
+    command: z
+      .array(text('command'))
+      .min(1)
+      .max(10_000)
+      .refine((argv) => argv[0] !== '', 'command names no program')
+      .describe(
+        "Program and arguments, as execvp(3) takes them: the first is looked up in the job's PATH if it has no slash. For a shell: `/bin/sh`, `-c` and the line.",
+      ),
+    env: z
+      .record(
+        text('env').refine((name) => name !== '' && !name.includes('='), 'a variable name is empty or holds "="'),
+        text('env'),
+      )
+      .describe("The job's whole environment: nothing of the daemon's own is added but the `CORRAL_` variables."),
+    cwd: absolutePath('cwd').describe('Absolute path of the folder in which the job starts.'),
+    name: text('name').min(1).max(200).optional().describe('A label for people. Need not be unique.'),
+    group: text('group').min(1).max(100).optional().describe('The queue that it waits in. Absent: `default`.'),
+    stdin: absolutePath('stdin')
+      .optional()
+      .describe('Absolute path of the file that the job reads as its standard input. Absent: /dev/null.'),
+    splitOutput: z
+      .boolean()
+      .optional()
+      .describe('Two output files, one for each stream, in place of one that has both in order. Absent: false.'),
+    priority: z
+      .number()
+      .int()
+      .min(-1_000_000)
+      .max(1_000_000)
+      .optional()
+      .describe('Higher starts first; equal ones start by age. Absent: 0.'),
+    maxRuntimeMs: durationMs
+      .nullable()
+      .optional()
+      .describe("The attempt is stopped when it has run this long. `null`: no limit. Absent: the daemon's default."),
+    killGraceMs: durationMs
+      .nullable()
+      .optional()
+      .describe("Time between SIGTERM and SIGKILL. `null`: SIGKILL at once. Absent: the daemon's default."),
+    successCodes: z
+      .array(z.number().int().min(0).max(255))
+      .min(1)
+      .max(256)
+      .optional()
+      .describe('Exit codes that count as success. Absent: 0.'),
+    onSupervisorLost: z
+      .enum(['fail', 'retry'])
+      .optional()
+      .describe('What becomes of the job if the daemon dies or stops while it runs. Absent: `fail`.'),
+    idempotencyKey: text('idempotencyKey')
+      .min(1)
+      .max(200)
+      .optional()
+      .describe(
+        "A second submit with the same key and command answers with the first one's job. Draw one for each job, such as a UUID. It is known as long as the job's record is.",
+      ),
+  })
+  .meta({ id: 'JobSpec', description: 'What is to be run, and how.' });
 
 export type JobSpec = z.input<typeof jobSpecSchema>;
 
-export const attemptViewSchema = z.object({
-  attempt: z.number(),
-  pid: z.number().nullable(),
-  startedAt: z.string().nullable(),
-  finishedAt: z.string().nullable(),
-  cause: z.enum(causes).nullable(),
-  exitCode: z.number().nullable(),
-  signal: z.string().nullable(),
-  strays: z.number(),
-  cpuMs: z.number().nullable(),
-  peakRssBytes: z.number().nullable(),
-  message: z.string().nullable(),
-});
+export const attemptViewSchema = z
+  .object({
+    attempt: z.int().describe('Its number, from 1 on.'),
+    pid: z.int().nullable().describe('The leader: the first process of the attempt. `null` where none was started.'),
+    startedAt: z.string().nullable(),
+    finishedAt: z.string().nullable(),
+    cause: z.enum(causes).nullable().describe('Why it ended. `null` while nothing has ended it.'),
+    exitCode: z
+      .int()
+      .nullable()
+      .describe("The leader's exit code. `null` until it has exited, and where a signal ended it."),
+    signal: z.string().nullable().describe('The signal that ended the leader, such as `SIGKILL`.'),
+    strays: z.int().describe('Processes that lived on when the leader had exited; they were ended.'),
+    cpuMs: z.int().nullable().describe('CPU time used, in ms. `null` where it is not known.'),
+    peakRssBytes: z.int().nullable().describe('Largest resident memory, in bytes. `null` where it is not known.'),
+    message: z.string().nullable().describe('See Job.'),
+  })
+  .meta({ id: 'Attempt', description: 'One run of a job. A job that is run again has several.' });
 export type AttemptView = z.infer<typeof attemptViewSchema>;
 
-/** A job as `show --json` prints it. Times are ISO 8601 in UTC, durations in ms. */
-export const jobViewSchema = z.object({
-  id: jobIdSchema,
-  name: z.string().nullable(),
-  group: z.string(),
-  profile: z.string(),
-  command: z.array(z.string()),
-  cwd: z.string(),
-  priority: z.number(),
-  status: z.enum(jobStatuses),
-  cause: z.enum(causes).nullable(),
-  exitCode: z.number().nullable(),
-  signal: z.string().nullable(),
-  /** A sentence where the cause alone does not say enough, such as why the program could not be started. */
-  message: z.string().nullable(),
-  /** Number of the newest attempt; 0 before the first. */
-  attempt: z.number(),
-  attempts: z.array(attemptViewSchema),
-  strays: z.number(),
-  /** Processes that SIGKILL did not end, such as ones in state D. The slot stays held. */
-  unkillable: z.boolean(),
-  pid: z.number().nullable(),
-  submittedAt: z.string(),
-  startedAt: z.string().nullable(),
-  finishedAt: z.string().nullable(),
-  cpuMs: z.number().nullable(),
-  peakRssBytes: z.number().nullable(),
-  outputBytes: z.number(),
-  outputFiles: z.array(z.string()),
-  limits: z.object({
-    maxRuntimeMs: z.number().nullable(),
-    killGraceMs: z.number().nullable(),
-    successCodes: z.array(z.number()),
-  }),
-  onSupervisorLost: z.enum(['fail', 'retry']),
-  idempotencyKey: z.string().nullable(),
-  containment: z.string().nullable(),
-});
+/** A job as `show --json` prints it. */
+export const jobViewSchema = z
+  .object({
+    id: jobIdSchema,
+    name: z.string().nullable(),
+    group: z.string(),
+    profile: z.string(),
+    command: z.array(z.string()),
+    cwd: z.string(),
+    priority: z.int(),
+    status: z.enum(jobStatuses).describe('The last three are final: the job has ended and changes no more.'),
+    cause: z.enum(causes).nullable().describe('Why it ended, or is being ended. `null` before that.'),
+    exitCode: z
+      .int()
+      .nullable()
+      .describe("The leader's exit code. `null` until it has exited, and where a signal ended it."),
+    signal: z.string().nullable().describe('The signal that ended the leader, such as `SIGKILL`.'),
+    message: z
+      .string()
+      .nullable()
+      .describe('A sentence where the cause alone does not say enough, such as why the program could not be started.'),
+    attempt: z
+      .int()
+      .describe('Number of the newest attempt, which the fields beside this are about; 0 before the first.'),
+    attempts: z.array(attemptViewSchema).describe('Oldest first.'),
+    strays: z.int().describe('Processes that lived on when the leader had exited; they were ended.'),
+    unkillable: z.boolean().describe('Some process was not ended by SIGKILL, as in state D. The slot stays held.'),
+    pid: z.int().nullable().describe('The leader, while the job is running or stopping.'),
+    submittedAt: z.string(),
+    startedAt: z.string().nullable(),
+    finishedAt: z.string().nullable(),
+    cpuMs: z.int().nullable().describe('CPU time used, in ms. `null` where it is not known.'),
+    peakRssBytes: z.int().nullable().describe('Largest resident memory, in bytes. `null` where it is not known.'),
+    outputBytes: z.int().describe('Output of the newest attempt, all files together.'),
+    outputFiles: z.array(z.string()).describe('Paths of these files.'),
+    limits: z.object({
+      maxRuntimeMs: z.int().nullable().describe('`null`: no limit.'),
+      killGraceMs: z.int().nullable().describe('`null`: SIGKILL at once.'),
+      successCodes: z.array(z.int()),
+    }),
+    onSupervisorLost: z.enum(['fail', 'retry']),
+    idempotencyKey: z.string().nullable(),
+    containment: z
+      .string()
+      .nullable()
+      .describe('How its processes are held, such as `cgroup` or `scan`. `null` before the first attempt.'),
+  })
+  .meta({ id: 'Job', description: 'A job as the daemon knows it. Its environment is not told.' });
 export type JobView = z.infer<typeof jobViewSchema>;
 
-/** One transition of a job. */
-export const eventViewSchema = z.object({
-  seq: z.number(),
-  at: z.string(),
-  jobId: jobIdSchema,
-  /** 0 before the first attempt. */
-  attempt: z.number(),
-  /** `null`: the job was submitted. */
-  from: z.enum(jobStatuses).nullable(),
-  to: z.enum(jobStatuses),
-  cause: z.enum(causes).nullable(),
-});
+export const eventViewSchema = z
+  .object({
+    seq: z.int().describe('Its number. Numbers only grow.'),
+    at: z.string(),
+    jobId: jobIdSchema,
+    attempt: z.int().describe('0 before the first attempt.'),
+    from: z.enum(jobStatuses).nullable().describe('`null`: the job was submitted.'),
+    to: z.enum(jobStatuses),
+    cause: z.enum(causes).nullable().describe('Why it ended, or is being ended.'),
+  })
+  .meta({ id: 'Event', description: 'One transition of a job.' });
 export type EventView = z.infer<typeof eventViewSchema>;
 
-export const groupViewSchema = z.object({
-  name: z.string(),
-  /** Slots: jobs that may run at once. 0 starts nothing. */
-  parallel: z.number(),
-  maxQueued: z.number(),
-  queued: z.number(),
-  /** Slots in use: jobs that are starting, running or stopping. */
-  active: z.number(),
-});
+export const groupViewSchema = z
+  .object({
+    name: z.string(),
+    parallel: z.int().describe('Slots: jobs that may run at once. 0 starts nothing.'),
+    maxQueued: z.int().describe('Jobs that may wait. A submit beyond it gets `QUEUE_FULL`.'),
+    queued: z.int().describe('Jobs that wait.'),
+    active: z.int().describe('Slots in use: jobs that are starting, running or stopping.'),
+  })
+  .meta({ id: 'Group', description: 'A queue with its own slots.' });
 export type GroupView = z.infer<typeof groupViewSchema>;
 
-/** The answer to work on several jobs: what became of each. */
-export const bulkReportSchema = z.object({
-  requested: z.number(),
-  done: z.number(),
-  failed: z.number(),
-  errors: z.array(z.object({ jobId: z.number(), code: z.string(), message: z.string() })),
-});
+export const bulkReportSchema = z
+  .object({
+    requested: z.int().describe('Jobs that were named, each counted once.'),
+    done: z.int(),
+    failed: z.int(),
+    errors: z
+      .array(z.object({ jobId: z.int(), code: z.string(), message: z.string() }))
+      .describe('One for each job that failed.'),
+  })
+  .meta({
+    id: 'BulkReport',
+    description: 'What became of work on several jobs. That of one does not stop the others.',
+  });
 export type BulkReport = z.infer<typeof bulkReportSchema>;

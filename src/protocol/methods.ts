@@ -18,7 +18,7 @@ const none = z.strictObject({});
 
 /** Longest that the daemon holds one `wait` or `logs` call open; clients ask again. Each call so has a deadline of its own. */
 export const maxHoldMs = 60_000;
-const holdMs = z.number().int().min(0).max(maxHoldMs);
+const holdMs = z.number().int().min(0).max(maxHoldMs).optional();
 
 /** Largest piece of output in one answer, in bytes before base64. It must fit a frame. */
 export const maxLogChunkBytes = 256 * 1024;
@@ -29,11 +29,13 @@ export const maxPageSize = 200;
 /** Most transitions in one answer of `events`, and the default. */
 export const maxEventsPage = 1_000;
 
-const configStatus = z.object({
-  path: z.string().nullable(),
-  loadedAt: z.string(),
-  error: z.string().nullable(),
-});
+const configStatus = z
+  .object({
+    path: z.string().nullable().describe('`null`: there is no file.'),
+    loadedAt: z.string().describe('When the configuration in force was read.'),
+    error: z.string().nullable().describe('Why the file as it is now is not in force.'),
+  })
+  .meta({ id: 'ConfigStatus' });
 
 /** Signals that a client may send to a job. signal(7) */
 export const signalNames = [
@@ -55,11 +57,16 @@ export const signalNames = [
 ] as const;
 export type SignalName = (typeof signalNames)[number];
 
-const submitted = z.object({
-  id: jobIdSchema,
-  /** False where the idempotency key was known and this is the job that it made before. */
-  created: z.boolean(),
-});
+const submitted = z
+  .object({
+    id: jobIdSchema,
+    created: z
+      .boolean()
+      .describe('False where the idempotency key was known, and this is the job that it made before.'),
+  })
+  .meta({ id: 'Submitted' });
+
+const partialJobSpec = jobSpecSchema.partial().meta({ id: 'PartialJobSpec' });
 
 /** What there is to say of a method. docs/protocol.md is made of it, and the client goes by `repeat`. */
 interface Method {
@@ -92,10 +99,14 @@ export const methods = {
     repeat: 'safe',
     errors: ['PROTOCOL_MISMATCH'],
     params: z.strictObject({
-      protocols: z.array(z.number().int()).min(1).max(32),
-      client: z.string().max(200).optional(),
+      protocols: z.array(z.number().int()).min(1).max(32).describe('Every version that the client speaks.'),
+      client: z.string().max(200).optional().describe('Name and version of the client.'),
     }),
-    result: z.object({ protocol: z.number(), version: z.string(), pid: z.number() }),
+    result: z.object({
+      protocol: z.int().describe('The version that is spoken from here on.'),
+      version: z.string().describe("The daemon's own version."),
+      pid: z.int().describe("The daemon's pid."),
+    }),
   },
   submit: {
     about:
@@ -111,10 +122,16 @@ export const methods = {
     repeat: 'safe',
     errors: ['GROUP_NOT_FOUND', 'QUEUE_FULL', 'IDEMPOTENCY_MISMATCH', 'SHUTTING_DOWN', 'STORE_FAILED'],
     params: z.strictObject({
-      defaults: jobSpecSchema.partial().optional(),
-      jobs: z.array(jobSpecSchema.partial()).min(1).max(10_000),
+      defaults: partialJobSpec.optional().describe('What the jobs have in common, such as the environment.'),
+      jobs: z
+        .array(partialJobSpec)
+        .min(1)
+        .max(10_000)
+        .describe(
+          'With the defaults filled in, each must be a whole JobSpec. A field replaces that of the defaults as a whole.',
+        ),
     }),
-    result: z.object({ jobs: z.array(submitted) }),
+    result: z.object({ jobs: z.array(submitted).describe('In the order of the request.') }),
   },
   get: {
     about: 'One job, whether it has ended or not.',
@@ -128,21 +145,38 @@ export const methods = {
     repeat: 'safe',
     errors: [],
     params: z.strictObject({
-      statuses: z.array(z.enum(jobStatuses)).min(1).optional(),
-      group: z.string().optional(),
-      order: z.enum(['oldest', 'newest']).optional(),
-      cursor: jobIdSchema.optional(),
-      limit: z.number().int().min(1).max(maxPageSize).optional(),
+      statuses: z.array(z.enum(jobStatuses)).min(1).optional().describe('Only jobs in one of these. Absent: in any.'),
+      group: z.string().optional().describe('Only jobs of this group.'),
+      order: z.enum(['oldest', 'newest']).optional().describe('Which come first. Absent: `oldest`.'),
+      cursor: jobIdSchema.optional().describe('`nextCursor` of the page before. Absent: the first page.'),
+      limit: z
+        .number()
+        .int()
+        .min(1)
+        .max(maxPageSize)
+        .optional()
+        .describe(`Most jobs in the page; it may have fewer, to fit a frame. Absent: ${maxPageSize}.`),
     }),
-    result: z.object({ jobs: z.array(jobViewSchema), nextCursor: jobIdSchema.nullable() }),
+    result: z.object({
+      jobs: z.array(jobViewSchema),
+      nextCursor: jobIdSchema.nullable().describe('`null`: this is the last page.'),
+    }),
   },
   wait: {
     about:
       'Answers when all (or any) of the jobs have ended, or after `holdMs` with `ended: false`. `jobs` has as many of the finished ones as fit a frame, in the order of `finished`; the others are to be had by `get`.',
     repeat: 'safe',
     errors: ['JOB_NOT_FOUND'],
-    params: z.strictObject({ jobIds, mode: z.enum(['all', 'any']).optional(), holdMs: holdMs.optional() }),
-    result: z.object({ ended: z.boolean(), finished: z.array(jobIdSchema), jobs: z.array(jobViewSchema) }),
+    params: z.strictObject({
+      jobIds,
+      mode: z.enum(['all', 'any']).optional().describe('Absent: `all`.'),
+      holdMs: holdMs.describe(`How long the answer may wait, in ms. 0 asks how things are. Absent: ${maxHoldMs}.`),
+    }),
+    result: z.object({
+      ended: z.boolean().describe('Whether all (or any) have ended.'),
+      finished: z.array(jobIdSchema).describe('Those of the jobs that have ended.'),
+      jobs: z.array(jobViewSchema).describe('Empty where `ended` is false.'),
+    }),
   },
   logs: {
     about:
@@ -151,18 +185,32 @@ export const methods = {
     errors: ['JOB_NOT_FOUND', 'OUTPUT_UNREADABLE'],
     params: z.strictObject({
       jobId: jobIdSchema,
-      attempt: z.number().int().positive().optional(),
-      stream: z.enum(['stdout', 'stderr']).optional(),
-      offset: z.number().int().safe().optional(),
-      maxBytes: z.number().int().min(1).max(maxLogChunkBytes).optional(),
-      holdMs: holdMs.optional(),
+      attempt: z.number().int().positive().optional().describe('Absent: the newest, or the first one to come.'),
+      stream: z
+        .enum(['stdout', 'stderr'])
+        .optional()
+        .describe('Of a job with split output; one without has both in one. Absent: `stdout`.'),
+      offset: z
+        .number()
+        .int()
+        .safe()
+        .optional()
+        .describe('First byte to read. Negative: counted from the end as it is now. Absent: 0.'),
+      maxBytes: z
+        .number()
+        .int()
+        .min(1)
+        .max(maxLogChunkBytes)
+        .optional()
+        .describe(`Most bytes in the piece, before base64. Absent: ${maxLogChunkBytes}.`),
+      holdMs: holdMs.describe('How long the answer may wait for output, in ms. Absent: 0.'),
     }),
     result: z.object({
-      data: z.base64(),
-      offset: z.number(),
-      nextOffset: z.number(),
-      attempt: z.number(),
-      ended: z.boolean(),
+      data: z.base64().describe('The bytes, as the job wrote them.'),
+      offset: z.int().describe('Where the piece begins.'),
+      nextOffset: z.int().describe('Where the next one begins.'),
+      attempt: z.int(),
+      ended: z.boolean().describe('The attempt has ended: with an empty piece, there will be no more.'),
     }),
   },
   cancel: {
@@ -171,7 +219,13 @@ export const methods = {
     repeat: 'safe',
     errors: ['STORE_FAILED'],
     errorsPerJob: ['JOB_NOT_FOUND'],
-    params: z.strictObject({ jobIds, mode: z.enum(['graceful', 'kill']).optional() }),
+    params: z.strictObject({
+      jobIds,
+      mode: z
+        .enum(['graceful', 'kill'])
+        .optional()
+        .describe("`graceful`: SIGTERM, the job's grace, SIGKILL. `kill`: SIGKILL at once. Absent: `graceful`."),
+    }),
     result: bulkReportSchema,
   },
   signal: {
@@ -204,8 +258,14 @@ export const methods = {
     errors: ['GROUP_NOT_FOUND', 'STORE_FAILED'],
     params: z.strictObject({
       name: z.string(),
-      parallel: z.number().int().min(0).max(100_000).optional(),
-      maxQueued: z.number().int().min(0).max(1_000_000).optional(),
+      parallel: z
+        .number()
+        .int()
+        .min(0)
+        .max(100_000)
+        .optional()
+        .describe('Jobs that may run at once. 0 starts nothing.'),
+      maxQueued: z.number().int().min(0).max(1_000_000).optional().describe('Jobs that may wait.'),
     }),
     result: z.object({ group: groupViewSchema }),
   },
@@ -216,19 +276,22 @@ export const methods = {
     params: none,
     result: z.object({
       version: z.string(),
-      pid: z.number(),
-      guardianPid: z.number().nullable(),
+      pid: z.int(),
+      guardianPid: z
+        .int()
+        .nullable()
+        .describe('The process that ends every job when the daemon dies. `null` while it is being replaced.'),
       socket: z.string(),
       stateDir: z.string(),
       startedAt: z.string(),
-      launcher: z.string(),
+      launcher: z.string().describe('How processes are started: `posix_spawn` or `execa`.'),
       containment: z.object({
-        tier: z.string(),
-        guarantee: z.string(),
-        holes: z.array(z.string()),
-        reason: z.string(),
+        tier: z.string().describe('How processes are held: `cgroup` or `scan`.'),
+        guarantee: z.string().describe('What that promises, in a sentence.'),
+        holes: z.array(z.string()).describe('What it cannot promise.'),
+        reason: z.string().describe('Why it is this tier.'),
       }),
-      jobs: z.record(z.enum(jobStatuses), z.number()),
+      jobs: z.record(z.enum(jobStatuses), z.int()).describe('How many there are in each status.'),
       config: configStatus,
     }),
   },
@@ -252,12 +315,12 @@ export const methods = {
     repeat: 'safe',
     errors: [],
     params: z.strictObject({
-      after: z.number().int().min(0).safe(),
-      jobId: jobIdSchema.optional(),
+      after: z.number().int().min(0).safe().describe('The last number that the client has seen; 0 for all.'),
+      jobId: jobIdSchema.optional().describe('Only those of one job.'),
       limit: z.number().int().min(1).max(maxEventsPage).optional(),
       holdMs: holdMs.optional(),
     }),
-    result: z.object({ events: z.array(eventViewSchema), lastSeq: z.number() }),
+    result: z.object({ events: z.array(eventViewSchema), lastSeq: z.int() }),
   },
   'daemon.stop': {
     about:
@@ -265,7 +328,7 @@ export const methods = {
     repeat: 'once',
     errors: [],
     params: none,
-    result: z.object({ pid: z.number() }),
+    result: z.object({ pid: z.int() }),
   },
 } as const satisfies Record<string, Method>;
 

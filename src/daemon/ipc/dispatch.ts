@@ -30,7 +30,7 @@ export async function dispatch(
     return rpcError(
       idOf(data),
       'INVALID_REQUEST',
-      `This is no JSON-RPC 2.0 request (${describeIssues(request.error)}). Send {"jsonrpc":"2.0","id":1,"method":…,"params":{…}}.`,
+      `This is no JSON-RPC 2.0 request (${describeIssues(request.error, ['request'])}). Send {"jsonrpc":"2.0","id":1,"method":…,"params":{…}}.`,
     );
   }
   const { id, method, params } = request.data;

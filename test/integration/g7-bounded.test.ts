@@ -68,7 +68,7 @@ function footprint(daemon: DaemonUnderTest) {
       (pid) => fs.existsSync(`/proc/${pid}/stat`) && / Z /.test(fs.readFileSync(`/proc/${pid}/stat`, 'latin1')),
     ).length,
     leaves:
-      leaves === null
+      leaves === null || !fs.existsSync(leaves)
         ? 0
         : fs.readdirSync(leaves, { withFileTypes: true }).filter((entry) => entry.isDirectory()).length,
     rssMiB: Math.round(Number(/VmRSS:\s+(\d+)/.exec(status)?.[1]) / 1024),

@@ -8,7 +8,8 @@ import type { TestContext } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { type Client, type ConnectOptions, connect } from '../../src/client/index.ts';
 import { findCgroupPlace } from '../../src/daemon/process/cgroup-place.ts';
-import { removeLeaves } from '../../src/daemon/process/cgroup-tree.ts';
+import { removeTree } from '../../src/daemon/process/cgroup-tree.ts';
+import { instanceText } from '../../src/daemon/process/marks.ts';
 import { sweepProcesses } from '../../src/daemon/process/sweep.ts';
 import { isAlive } from './processes.ts';
 import { waitFor } from './wait-for.ts';
@@ -20,6 +21,8 @@ const compileCache = fileURLToPath(new URL('../../node_modules/.cache/corral', i
 
 export type Tier = 'cgroup' | 'scan';
 
+const leavesParent = findLeavesParent();
+
 /** The tiers that this host can give, with the reason for one that it cannot. */
 export const tiers: readonly { tier: Tier; skip: string | false }[] = [
   { tier: 'cgroup', skip: whyNoCgroup() },
@@ -27,10 +30,19 @@ export const tiers: readonly { tier: Tier; skip: string | false }[] = [
 ];
 
 function whyNoCgroup(): string | false {
-  const place = findCgroupPlace(0xfff_ffff, process.getuid?.() ?? 0);
-  if (typeof place === 'string') return `tier cgroup cannot be had here: ${place}`;
+  return leavesParent.startsWith('/') ? false : `tier cgroup cannot be had here: ${leavesParent}`;
+}
+
+/**
+ * The cgroup that daemons of tests make theirs in, or why there is none. Asked once, under a name that no daemon and no other
+ * test process has: to ask is to go into the cgroup for a moment, and a guardian or another test that kills it in that
+ * moment would kill this process.
+ */
+function findLeavesParent(): string {
+  const place = findCgroupPlace(0xf000_0000 + process.pid, process.getuid?.() ?? 0);
+  if (typeof place === 'string') return place;
   fs.rmdirSync(place.base);
-  return false;
+  return path.dirname(place.base);
 }
 
 export interface DaemonOptions {
@@ -122,8 +134,7 @@ export class DaemonUnderTest {
 
   /** The cgroup that holds this daemon's leaves, whether or not it exists now. */
   leavesDir(): string | null {
-    const place = findCgroupPlace(this.instance(), process.getuid?.() ?? 0);
-    return typeof place === 'string' ? null : place.base;
+    return leavesParent.startsWith('/') ? `${leavesParent}/corral-${instanceText(this.instance())}` : null;
   }
 
   /** As it was at the last start: the test may have broken the store since. */
@@ -138,13 +149,7 @@ export class DaemonUnderTest {
     if (this.#instance !== null || fs.existsSync(`${this.stateDir}/corral.db`)) {
       await sweepProcesses({ instance: this.instance(), leaders: [] });
       const leaves = this.leavesDir();
-      if (leaves !== null) {
-        await waitFor('the leaves are gone', () => {
-          removeLeaves(leaves);
-          return fs.readdirSync(leaves, { withFileTypes: true }).every((entry) => !entry.isDirectory());
-        });
-        fs.rmdirSync(leaves);
-      }
+      if (leaves !== null) await waitFor('the leaves are gone', () => removeTree(leaves));
     }
     if (this.#hasDisk) execFileSync('umount', ['--lazy', this.stateDir]);
     fs.rmSync(this.dir, { recursive: true, force: true });

@@ -61,14 +61,16 @@ async function ended(child: ChildProcess): Promise<Ended> {
   return { code, stdout: Buffer.concat(stdout), stderr };
 }
 
-/** Resolves when a child has printed a line. */
-async function said(child: ChildProcess, line: string): Promise<void> {
+/** Resolves when a child has printed a line, and leaves its output to others that read it. */
+function said(child: ChildProcess, line: string): Promise<void> {
   let text = '';
-  for await (const chunk of child.stdout ?? []) {
-    text += chunk;
-    if (text.includes(`${line}\n`)) return;
-  }
-  throw new Error(`the client ended without "${line}": ${text}`);
+  return new Promise((resolve, reject) => {
+    child.stdout?.on('data', (chunk) => {
+      text += chunk;
+      if (text.includes(`${line}\n`)) resolve();
+    });
+    child.on('close', () => reject(new Error(`the client ended without "${line}": ${text}`)));
+  });
 }
 
 describe('the client in Python', { skip: !python && 'there is no python3 (apt-get install python3)' }, () => {
@@ -180,8 +182,8 @@ print(json.dumps([job["status"], job["attempt"], b"".join(client.logs(job_id)).d
           const { id, method } = JSON.parse(part).data;
           const isNew = method !== 'hello' && !asked.includes(method);
           asked.push(method);
-          if (isNew) return socket.destroy();
-          socket.write(`${JSON.stringify({ type: 'rpc', data: { jsonrpc: '2.0', id, result: {} } })}\f`);
+          if (isNew) socket.destroy();
+          else socket.write(`${JSON.stringify({ type: 'rpc', data: { jsonrpc: '2.0', id, result: {} } })}\f`);
         }
       });
     });
@@ -241,7 +243,7 @@ describe('the client in shell', { skip: bash === null && 'there is no bash' }, (
     }, () => {
       test('output goes through byte by byte, and the exit code is the job’s', async (t) => {
         const { daemon } = await startDaemon(t);
-        const { file, bytes } = bytesFile(daemon, 200_000);
+        const { file, bytes } = bytesFile(daemon, 70_000);
         const { code, stdout, stderr } = await ended(
           start(t, daemon, name, ['sh', '-c', `cat ${file}; sleep 0.1; cat ${file}; exit 3`]),
         );

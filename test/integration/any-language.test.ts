@@ -6,6 +6,7 @@ import fs from 'node:fs';
 import net from 'node:net';
 import { describe, type TestContext, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
+import { maxLogChunkBytes } from '../../src/protocol/index.ts';
 import { outcomeOf } from '../support/cli.ts';
 import { type DaemonUnderTest, startDaemon } from '../support/daemon.ts';
 
@@ -113,13 +114,13 @@ def code_of(action):
         return error.code
 
 job_id = client.submit(["cat", ${JSON.stringify(file)}], name="cat", idempotencyKey="k")
-pieces = [len(piece) for piece in client.logs(job_id)]
+followed = sum(len(piece) for piece in client.logs(job_id))
 slow = client.submit(["sleep", "60"])
 print(json.dumps({
     "again": client.submit(["cat", ${JSON.stringify(file)}], idempotencyKey="k") == job_id,
     "job": client.wait(job_id)[0]["name"],
-    "pieces": len(pieces), "bytes": sum(pieces),
-    "now": sum(len(piece) for piece in client.logs(job_id, follow=False)),
+    "followed": followed,
+    "pieces": [len(piece) for piece in client.logs(job_id, follow=False)],
     "codes": [
         code_of(lambda: client.call("get", {"jobId": 99})),
         code_of(lambda: client.call("nosuch", {})),
@@ -132,9 +133,8 @@ print(json.dumps({
     assert.deepEqual(seen, {
       again: true,
       job: 'cat',
-      pieces: Math.ceil(bytes.length / (256 * 1024)),
-      bytes: bytes.length,
-      now: bytes.length,
+      followed: bytes.length,
+      pieces: [maxLogChunkBytes, maxLogChunkBytes, bytes.length - 2 * maxLogChunkBytes],
       codes: ['JOB_NOT_FOUND', 'METHOD_NOT_FOUND', 'PROTOCOL_MISMATCH', 'WAIT_TIMEOUT', 'DAEMON_UNREACHABLE'],
     });
   });

@@ -150,6 +150,7 @@ export const jobViewSchema = z
     peakRssBytes: z.int().nullable().describe('Largest resident memory, in bytes. `null` where it is not known.'),
     outputBytes: z.int().describe('Output of the newest attempt, all files together.'),
     outputFiles: z.array(z.string()).describe('Paths of these files.'),
+    splitOutput: z.boolean().describe('Two files, one for each stream, in place of one that has both in order.'),
     limits: z.object({
       maxRuntimeMs: z.int().nullable().describe('`null`: no limit.'),
       killGraceMs: z.int().nullable().describe('`null`: SIGKILL at once.'),

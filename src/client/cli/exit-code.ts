@@ -9,6 +9,8 @@ export const exitCodes = {
   /** Of `health`, by what it found. */
   health: { ok: 0, degraded: 1, failed: 2 },
   timeout: 124,
+  /** 128 + SIGHUP: the terminal went away, the job goes on. */
+  detached: 129,
   ourFailure: 125,
   interrupted: 130,
 } as const;

@@ -1,6 +1,6 @@
 import fs from 'node:fs';
 import path from 'node:path';
-import { type Command, InvalidArgumentError } from 'commander';
+import { type Command, InvalidArgumentError, Option } from 'commander';
 import { CorralError, parseDuration } from '../../protocol/index.ts';
 import type { JobRequest } from '../index.ts';
 
@@ -20,6 +20,8 @@ interface JobFlags {
   readonly idempotencyKey?: string;
 }
 
+const lostPolicies = ['fail', 'retry'];
+
 /** The options that describe a job, shared by `run` and `submit`. */
 export function addJobOptions(command: Command): Command {
   return command
@@ -38,10 +40,10 @@ export function addJobOptions(command: Command): Command {
       asDuration,
     )
     .option('--success-codes <codes>', 'exit codes that count as success, such as 0,3 (default: 0)', asExitCodes)
-    .option(
-      '--on-supervisor-lost <what>',
-      'fail or retry, if the daemon dies while it runs (default: fail)',
-      asLostPolicy,
+    .addOption(
+      new Option('--on-supervisor-lost <what>', 'if the daemon dies while it runs (default: fail)').choices(
+        lostPolicies,
+      ),
     )
     .option('--idempotency-key <key>', 'submitting again with the same key gives the same job');
 }
@@ -80,8 +82,17 @@ function currentEnvironment(more: Record<string, string>): Record<string, string
   return { ...(process.env as Record<string, string>), ...more };
 }
 
+/** Files that are another thing, or nothing, to each process that opens them. */
+const ourOwnInput = /^(\/dev\/(stdin|stdout|stderr|tty|fd\/.*)|\/proc\/(self|thread-self|\d+)\/fd\/.*)$/;
+
 function readableFile(file: string): string {
   const full = path.resolve(file);
+  if (file === '-' || ourOwnInput.test(full)) {
+    throw new CorralError(
+      'INVALID_PARAMS',
+      `--stdin ${file}: the daemon starts the job, and cannot see what is open here. Write it to a file first: cat >input; then --stdin input`,
+    );
+  }
   if (!fs.existsSync(full)) throw new CorralError('INVALID_PARAMS', `--stdin ${file}: there is no such file.`);
   return full;
 }
@@ -89,6 +100,16 @@ function readableFile(file: string): string {
 export function asInteger(text: string): number {
   if (!/^-?\d+$/.test(text)) throw new InvalidArgumentError('It must be a whole number.');
   return Number(text);
+}
+
+export function asCount(text: string): number {
+  const count = asInteger(text);
+  if (count < 0) throw new InvalidArgumentError('It must not be negative.');
+  return count;
+}
+
+export function asLineCount(text: string): number | 'all' {
+  return text === 'all' ? text : asCount(text);
 }
 
 /** `off` stands for none: commander itself has no use for null. */
@@ -112,9 +133,4 @@ function asExitCodes(text: string): number[] {
   if (!codes.every((code) => Number.isInteger(code) && code >= 0 && code <= 255))
     throw new InvalidArgumentError('Write exit codes from 0 to 255 with commas between: 0,3.');
   return codes;
-}
-
-function asLostPolicy(text: string): 'fail' | 'retry' {
-  if (text === 'fail' || text === 'retry') return text;
-  throw new InvalidArgumentError('It is fail or retry.');
 }

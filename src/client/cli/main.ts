@@ -1,49 +1,8 @@
-/** The CLI: one file per verb under verbs/. */
-import { Command } from 'commander';
-import { version } from '../../protocol/index.ts';
+/** Runs the command line. */
+import type { Command } from 'commander';
 import { exitCodes } from './exit-code.ts';
 import { say } from './print.ts';
-import { addCancel } from './verbs/cancel.ts';
-import { addDaemon } from './verbs/daemon.ts';
-import { addDoctor } from './verbs/doctor.ts';
-import { addEvents } from './verbs/events.ts';
-import { addGroup } from './verbs/group.ts';
-import { addHealth } from './verbs/health.ts';
-import { addKill } from './verbs/kill.ts';
-import { addLogs } from './verbs/logs.ts';
-import { addLs } from './verbs/ls.ts';
-import { addRm } from './verbs/rm.ts';
-import { addRun } from './verbs/run.ts';
-import { addShow } from './verbs/show.ts';
-import { addSubmit } from './verbs/submit.ts';
-import { addWait } from './verbs/wait.ts';
-
-const program = new Command('corral')
-  .description('A local job supervisor: nothing it started outlives its purpose, nothing it acknowledged is lost.')
-  .version(version)
-  .enablePositionalOptions()
-  .showHelpAfterError('(see --help)')
-  .exitOverride((error) => process.exit(error.exitCode === 0 ? 0 : exitCodes.usage))
-  .addHelpText('after', "\nExample: corral run -- sh -c 'echo hello from $CORRAL_JOB_ID'");
-
-for (const add of [
-  addRun,
-  addSubmit,
-  addLs,
-  addShow,
-  addLogs,
-  addWait,
-  addCancel,
-  addKill,
-  addRm,
-  addGroup,
-  addEvents,
-  addHealth,
-  addDoctor,
-  addDaemon,
-])
-  add(program);
-inheritSettings(program);
+import { createProgram } from './program.ts';
 
 // A reader such as head that closes the pipe early is no error of ours. Whoever waits for a write hears of its failure itself.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
@@ -51,7 +10,11 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   say(`the output cannot be written: ${error.message}`);
   process.exitCode = exitCodes.ourFailure;
 });
+// Nobody is left to be told, such as after the terminal has gone; the exit code still says how it ended.
+process.stderr.on('error', () => undefined);
 
+const program = createProgram();
+exitWithOurCodes(program);
 try {
   await program.parseAsync();
 } catch (error) {
@@ -61,10 +24,8 @@ try {
   process.exitCode = exitCodes.ourFailure;
 }
 
-/** commander copies settings to subcommands made with `command()` only where they were set before; ours are made in their own files. */
-function inheritSettings(command: Command): void {
-  for (const child of command.commands) {
-    child.copyInheritedSettings(command);
-    inheritSettings(child);
-  }
+/** Where commander ends the process, after --help or a bad command line, it is with our codes. */
+function exitWithOurCodes(command: Command): void {
+  command.exitOverride((error) => process.exit(error.exitCode === 0 ? 0 : exitCodes.usage));
+  for (const child of command.commands) exitWithOurCodes(child);
 }

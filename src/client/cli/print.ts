@@ -5,19 +5,24 @@ export function printLine(line = ''): void {
   process.stdout.write(`${line}\n`);
 }
 
+/** Whoever read what we print is no longer there: a program such as head, or the terminal itself. */
+export class ReaderGoneError extends Error {
+  readonly reader: 'pipe' | 'terminal';
+
+  constructor(reader: 'pipe' | 'terminal', cause: Error) {
+    super(`the ${reader} went away`, { cause });
+    this.reader = reader;
+  }
+}
+
 /**
  * Waits for a slow reader instead of holding its bytes in memory.
  *
- * @throws the EPIPE of a reader that has gone, as it is; `OUTPUT_UNWRITABLE` for everything else, such as a full disk
+ * @throws ReaderGoneError; CorralError `OUTPUT_UNWRITABLE` for everything else, such as a full disk
  */
 export function write(target: NodeJS.WriteStream, bytes: Buffer): Promise<void> {
   return new Promise((resolve, reject) => {
-    const fail = (error: Error) =>
-      reject(
-        isErrno(error, 'EPIPE')
-          ? error
-          : new CorralError('OUTPUT_UNWRITABLE', `The output cannot be written (${error.message}).`),
-      );
+    const fail = (error: Error) => reject(writeError(target, error));
     target.once('error', fail);
     target.write(bytes, (error) => {
       if (error) return fail(error); // The event comes after this, and takes the listener off.
@@ -25,6 +30,13 @@ export function write(target: NodeJS.WriteStream, bytes: Buffer): Promise<void> 
       resolve();
     });
   });
+}
+
+function writeError(target: NodeJS.WriteStream, error: Error): Error {
+  if (isErrno(error, 'EPIPE')) return new ReaderGoneError('pipe', error);
+  // A terminal that was hung up answers EIO to each write; from a file it is a broken disk. tty(4)
+  if (isErrno(error, 'EIO') && target.isTTY) return new ReaderGoneError('terminal', error);
+  return new CorralError('OUTPUT_UNWRITABLE', `The output cannot be written (${error.message}).`);
 }
 
 export function printJson(value: unknown): void {

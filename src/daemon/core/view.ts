@@ -37,6 +37,7 @@ export function viewOf(job: Job, output: OutputFacts): JobView {
     peakRssBytes: attempt?.usage.peakRssBytes ?? null,
     outputBytes: output.bytes,
     outputFiles: [...output.files],
+    splitOutput: definition.splitOutput,
     limits: {
       maxRuntimeMs: definition.maxRuntimeMs,
       killGraceMs: definition.killGraceMs,

@@ -31,7 +31,7 @@ export function addGroup(program: Command): void {
   group
     .command('set')
     .description('set limits of a group; they are kept across restarts')
-    .argument('<name>', 'the group')
+    .argument('<group>', 'the group')
     .option('--parallel <number>', 'jobs that run at once; 0 starts nothing new', asInteger)
     .option('--max-queued <number>', 'jobs that may wait; a further submit is refused with QUEUE_FULL', asInteger)
     .option('--json', 'print JSON')

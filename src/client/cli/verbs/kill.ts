@@ -1,3 +1,4 @@
+import os from 'node:os';
 import { type Command, InvalidArgumentError } from 'commander';
 import { type SignalName, signalNames } from '../../../protocol/index.ts';
 import type { Client } from '../../index.ts';
@@ -9,7 +10,7 @@ export function addKill(program: Command): void {
     .command('kill')
     .description('send a signal to every process of running jobs')
     .argument('<ids...>', 'job ids or ranges', asJobIds)
-    .option('-s, --signal <signal>', 'such as TERM, USR1 or KILL', asSignal, 'SIGTERM')
+    .option('-s, --signal <signal>', 'by name or number, such as TERM, SIGUSR1 or 9', asSignal, 'SIGTERM')
     .option('--json', 'print the report as JSON')
     .addHelpText('after', '\nExample: corral kill -s USR1 7')
     .action(
@@ -19,9 +20,12 @@ export function addKill(program: Command): void {
     );
 }
 
+/** As kill(1) takes it: `TERM`, `term`, `SIGTERM` or `15`. */
 function asSignal(text: string): SignalName {
   const upper = text.toUpperCase();
-  const found = signalNames.find((name) => name === upper || name === `SIG${upper}`);
+  const found = signalNames.find(
+    (name) => name === upper || name === `SIG${upper}` || String(os.constants.signals[name]) === text,
+  );
   if (found === undefined)
     throw new InvalidArgumentError(`Known signals: ${signalNames.map((name) => name.slice(3)).join(', ')}.`);
   return found;

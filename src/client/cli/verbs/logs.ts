@@ -1,14 +1,13 @@
-import { type Command, InvalidArgumentError } from 'commander';
-import { isErrno } from '../../../protocol/index.ts';
+import type { Command } from 'commander';
 import type { Client } from '../../index.ts';
 import { asJobId } from '../job-ids.ts';
-import { asInteger } from '../job-options.ts';
-import { write } from '../print.ts';
+import { asCount, asLineCount } from '../job-options.ts';
+import { ReaderGoneError, write } from '../print.ts';
 import { withClient } from '../session.ts';
 
 interface Flags {
   readonly follow?: true;
-  readonly lines?: number;
+  readonly lines?: number | 'all';
   readonly stderr?: true;
   readonly attempt?: number;
 }
@@ -19,7 +18,7 @@ export function addLogs(program: Command): void {
     .description('print the output of a job')
     .argument('<id>', 'job id', asJobId)
     .option('-f, --follow', 'go on until the job has ended')
-    .option('-n, --lines <number>', 'only the last lines', asCount)
+    .option('-n, --lines <count>', 'only the last so many lines (default: all)', asLineCount)
     .option('--stderr', 'the other stream of a job with --split-output')
     .option('--attempt <number>', 'of an earlier attempt', asCount)
     .addHelpText('after', '\nExample: corral logs -f -n 20 7')
@@ -30,19 +29,13 @@ async function logs(client: Client, jobId: number, flags: Flags): Promise<number
   const pieces = client.logs(jobId, {
     follow: flags.follow ?? false,
     stream: flags.stderr ? 'stderr' : 'stdout',
-    ...(flags.lines === undefined ? {} : { tailLines: flags.lines }),
+    ...(flags.lines === undefined || flags.lines === 'all' ? {} : { tailLines: flags.lines }),
     ...(flags.attempt === undefined ? {} : { attempt: flags.attempt }),
   });
   try {
     for await (const piece of pieces) await write(process.stdout, piece);
   } catch (error) {
-    if (!isErrno(error, 'EPIPE')) throw error; // A reader such as head has seen enough.
+    if (!(error instanceof ReaderGoneError)) throw error; // A reader such as head has seen enough.
   }
   return 0;
-}
-
-function asCount(text: string): number {
-  const count = asInteger(text);
-  if (count < 0) throw new InvalidArgumentError('It must not be negative.');
-  return count;
 }

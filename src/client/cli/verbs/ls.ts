@@ -1,5 +1,6 @@
 import { type Command, InvalidArgumentError } from 'commander';
 import {
+  CorralError,
   finalStatuses,
   type JobStatus,
   type JobView,
@@ -48,11 +49,19 @@ async function ls(client: Client, flags: Flags): Promise<number> {
     ...(live.length === 0 ? [] : await fetchAll(client, { ...filter, statuses: live }, Number.POSITIVE_INFINITY)),
     ...(ended.length === 0 ? [] : await fetchAll(client, { ...filter, statuses: ended, order: 'newest' }, limit)),
   ].sort((a, b) => a.id - b.id);
+  if (jobs.length === 0 && flags.group !== undefined) await checkGroup(client, flags.group);
   if (flags.json) printJson(jobs);
   else if (flags.quiet) for (const job of jobs) printLine(String(job.id));
   else if (jobs.length === 0) say('no jobs. Start one: corral run -- echo hello');
   else printTable(['ID', 'STATUS', 'RESULT', 'TIME', 'GROUP', 'NAME', 'COMMAND'], jobs.map(row));
   return 0;
+}
+
+/** @throws CorralError where the daemon knows no group of this name: an empty list would hide the typing slip */
+async function checkGroup(client: Client, name: string): Promise<void> {
+  const known = (await client.groups()).map((group) => group.name);
+  if (!known.includes(name))
+    throw new CorralError('GROUP_NOT_FOUND', `There is no group "${name}". Known groups: ${known.join(', ')}.`);
 }
 
 async function fetchAll(client: Client, query: ListOptions, limit: number): Promise<JobView[]> {

@@ -1,0 +1,53 @@
+/** The command line as a whole: what main.ts runs, and what man pages and shell completion are made from. */
+import { Command } from 'commander';
+import { version } from '../../protocol/index.ts';
+import { addAttach } from './verbs/attach.ts';
+import { addCancel } from './verbs/cancel.ts';
+import { addCompletion } from './verbs/completion.ts';
+import { addDaemon } from './verbs/daemon.ts';
+import { addGroup } from './verbs/group.ts';
+import { addKill } from './verbs/kill.ts';
+import { addLogs } from './verbs/logs.ts';
+import { addLs } from './verbs/ls.ts';
+import { addRm } from './verbs/rm.ts';
+import { addRun } from './verbs/run.ts';
+import { addShow } from './verbs/show.ts';
+import { addSubmit } from './verbs/submit.ts';
+import { addWait } from './verbs/wait.ts';
+
+/** In the order in which --help lists them. */
+const verbs: readonly ((program: Command) => void)[] = [
+  addRun,
+  addAttach,
+  addSubmit,
+  addLs,
+  addShow,
+  addLogs,
+  addWait,
+  addCancel,
+  addKill,
+  addRm,
+  addGroup,
+  addDaemon,
+  addCompletion,
+];
+
+export function createProgram(): Command {
+  const program = new Command('corral')
+    .description('A local job supervisor: nothing it started outlives its purpose, nothing it acknowledged is lost.')
+    .version(version)
+    .enablePositionalOptions()
+    .showHelpAfterError('(see --help)')
+    .addHelpText('after', "\nExample: corral run -- sh -c 'echo hello from $CORRAL_JOB_ID'");
+  for (const add of verbs) add(program);
+  inheritSettings(program);
+  return program;
+}
+
+/** commander copies settings to subcommands made with `command()` only where they were set before; ours are made in their own files. */
+function inheritSettings(command: Command): void {
+  for (const child of command.commands) {
+    child.copyInheritedSettings(command);
+    inheritSettings(child);
+  }
+}

@@ -287,7 +287,7 @@ test('--help of each verb has an example', async (t) => {
   const verbs = [...help.matchAll(/^ {2}([a-z]+)(?: |\|)/gm)]
     .map((match) => match[1] ?? '')
     .filter((verb) => verb !== 'help');
-  assert.deepEqual(verbs, ['run', 'submit', 'ls', 'show', 'logs', 'wait', 'cancel', 'kill', 'rm', 'group', 'daemon']);
+  assert.deepEqual(verbs.join(' '), 'run attach submit ls show logs wait cancel kill rm group daemon completion');
   const subverbs = ['set', 'ls']
     .map((verb) => ['group', verb])
     .concat(['run', 'start', 'stop', 'status'].map((verb) => ['daemon', verb]));
@@ -297,4 +297,40 @@ test('--help of each verb has an example', async (t) => {
     assert.equal(code, 0);
     assert.match(stdout, /^Example: /m, words.join(' '));
   }
+});
+
+test('what a new user types is understood, or says what was meant', async (t) => {
+  const cli = new CommandLine(t);
+  const typed: [args: string[], code: number, stdout: RegExp, stderr: RegExp][] = [
+    [[], 2, /^$/, /^Usage: corral /],
+    [['help'], 0, /^Usage: corral /, /^$/],
+    [['help', 'run'], 0, /^Usage: corral run /, /^$/],
+    [['help', 'group', 'set'], 0, /^Usage: corral group set /, /^$/],
+    [['help', 'grup'], 2, /^$/, /^corral: unknown command 'grup'\n\(Did you mean group\?\)\n\(see corral --help\)\n$/],
+    [['help', 'group', 'sett'], 2, /^$/, /^corral: unknown command 'sett'\n\(Did you mean set\?\)\n/],
+    [['runn', 'true'], 2, /^$/, /Did you mean run\?/],
+    [['cancel'], 2, /^$/, /^corral: missing required argument 'ids'\n\(see corral cancel --help\)\n$/],
+    [['ls', '-g', 'nope'], 1, /^$/, /^corral: There is no group "nope"\. Known groups: default\.\n$/],
+    [['ls', '-g', 'default'], 0, /^$/, /no jobs/],
+    [['run', '--stdin', '/dev/stdin', 'cat'], 2, /^$/, /^corral: --stdin \/dev\/stdin: .* Write it to a file first/],
+    [['run', '--stdin', '-', 'cat'], 2, /^$/, /Write it to a file first/],
+  ];
+  for (const [args, code, stdout, stderr] of typed) {
+    const outcome = await cli.run(args, { input: 'not read\n' });
+    assert.equal(outcome.code, code, args.join(' '));
+    assert.match(outcome.stdout, stdout, args.join(' '));
+    assert.match(outcome.stderr, stderr, args.join(' '));
+  }
+});
+
+test('kill takes a signal by any name that kill(1) takes, or its number', async (t) => {
+  const cli = new CommandLine(t);
+  for (const [index, signal] of ['15', 'term', 'SIGTERM', 'sigterm'].entries()) {
+    const id = String(index + 1);
+    await cli.run(['submit', '--', 'sleep', '60']);
+    await waitFor('it runs', async () => (await cli.run(['ls', '-q', '-s', 'running'])).stdout === `${id}\n`);
+    assert.equal((await cli.run(['kill', '-s', signal, id])).code, 0, signal);
+    assert.equal((await cli.run(['wait', id])).code, 128 + 15, signal);
+  }
+  assert.match((await cli.run(['kill', '-s', '99', '1'])).stderr, /Known signals: HUP, INT/);
 });

@@ -1,5 +1,5 @@
 import os from 'node:os';
-import { formatDuration, type JobView } from '../../protocol/index.ts';
+import { errorTable, formatDuration, type JobView } from '../../protocol/index.ts';
 
 /** Exit codes of `run` and `wait` beside the job's own; timeout(1) and the shell use the same. */
 export const exitCodes = {
@@ -14,6 +14,43 @@ export const exitCodes = {
   ourFailure: 125,
   interrupted: 130,
 } as const;
+
+/** Verbs that pass on how a job ended. */
+export const verbsOfJobs: readonly string[] = ['run', 'attach', 'wait'];
+
+type ExitStatus = readonly [code: string, meaning: string];
+
+/** What the exit code of a verb says: the text of the man pages. */
+export function exitStatusOf(verb: string): readonly ExitStatus[] {
+  const interrupted = 128 + os.constants.signals.SIGTERM;
+  const ofAJob: readonly ExitStatus[] = [
+    ['0', 'The job succeeded: its exit code is 0, or one of its success codes.'],
+    ['1 to 255', "The job's own exit code. Of several jobs, that of the first that did not succeed."],
+    ['128+n', 'The job was ended by signal n.'],
+    [String(exitCodes.timeout), 'The job ran for its time limit, or the time of the wait was over.'],
+    [
+      String(exitCodes.ourFailure),
+      'The job was cancelled by somebody else or lost with its daemon, or corral itself failed: no daemon answers, the output cannot be written.',
+    ],
+    ['126', 'The program is not executable, or its folder has gone.'],
+    ['127', 'There is no such program.'],
+    [String(exitCodes.detached), 'The terminal went away. The job goes on.'],
+    [`${exitCodes.interrupted}, ${interrupted}`, 'Interrupted by SIGINT (Ctrl-C) or SIGTERM.'],
+  ];
+  const ofItsOwn: readonly ExitStatus[] = [
+    ['0', 'All was done.'],
+    [String(exitCodes.notRunning), 'No daemon answers, and none could or should be started.'],
+    [String(exitCodes.ourFailure), 'corral itself failed; the message says how.'],
+  ];
+  const common: readonly ExitStatus[] = [
+    [String(exitCodes.partial), 'What was asked for was not there, or could be done in part only.'],
+    [String(exitCodes.usage), 'The command line is wrong.'],
+    [String(errorTable.QUEUE_FULL.exit), 'The group holds as many queued jobs as it allows.'],
+  ];
+  return [...(verbsOfJobs.includes(verb) ? ofAJob : ofItsOwn), ...common].toSorted(
+    ([one], [other]) => Number.parseInt(one, 10) - Number.parseInt(other, 10),
+  );
+}
 
 /** The exit code by which a job's end is passed on: its own, 128+n for a signal, 124 for its time limit, 125 if we ended or lost it. */
 export function exitCodeOf(job: JobView): number {

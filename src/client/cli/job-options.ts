@@ -30,7 +30,7 @@ export function addJobOptions(command: Command): Command {
     .option('-g, --group <group>', 'the group whose slots it runs in (default: default)')
     .option('-p, --priority <number>', 'higher starts first', asInteger)
     .option('-C, --cwd <folder>', 'where to run it (default: here)')
-    .option('-e, --env <NAME=value>', 'set a variable on top of the current environment; repeatable', asVariable, {})
+    .option('-e, --env <NAME=value>', 'set a variable on top of the current environment; repeatable', asVariable)
     .option('--stdin <file>', 'what it reads as standard input (default: /dev/null)')
     .option('--split-output', 'keep stdout and stderr apart, in two files')
     .option('--max-runtime <duration>', 'end it after this long, such as 90s or 30m', asDuration)
@@ -122,7 +122,7 @@ export function asDuration(text: string): number | 'off' {
   }
 }
 
-function asVariable(text: string, earlier: Record<string, string>): Record<string, string> {
+function asVariable(text: string, earlier: Record<string, string> = {}): Record<string, string> {
   const at = text.indexOf('=');
   if (at < 1) throw new InvalidArgumentError('Write it NAME=value.');
   return { ...earlier, [text.slice(0, at)]: text.slice(at + 1) };

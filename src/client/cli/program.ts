@@ -6,6 +6,7 @@ import { addCancel } from './verbs/cancel.ts';
 import { addCompletion } from './verbs/completion.ts';
 import { addDaemon } from './verbs/daemon.ts';
 import { addGroup } from './verbs/group.ts';
+import { addHelp } from './verbs/help.ts';
 import { addKill } from './verbs/kill.ts';
 import { addLogs } from './verbs/logs.ts';
 import { addLs } from './verbs/ls.ts';
@@ -30,6 +31,7 @@ const verbs: readonly ((program: Command) => void)[] = [
   addGroup,
   addDaemon,
   addCompletion,
+  addHelp,
 ];
 
 export function createProgram(): Command {
@@ -37,7 +39,9 @@ export function createProgram(): Command {
     .description('A local job supervisor: nothing it started outlives its purpose, nothing it acknowledged is lost.')
     .version(version)
     .enablePositionalOptions()
-    .showHelpAfterError('(see --help)')
+    .helpCommand(false)
+    .showHelpAfterError('(see corral --help)')
+    .configureOutput({ outputError: (text, write) => write(text.replace(/^error: /, 'corral: ')) })
     .addHelpText('after', "\nExample: corral run -- sh -c 'echo hello from $CORRAL_JOB_ID'");
   for (const add of verbs) add(program);
   inheritSettings(program);
@@ -48,6 +52,11 @@ export function createProgram(): Command {
 function inheritSettings(command: Command): void {
   for (const child of command.commands) {
     child.copyInheritedSettings(command);
+    child.showHelpAfterError(`(see ${pathOf(child)} --help)`);
     inheritSettings(child);
   }
+}
+
+function pathOf(command: Command): string {
+  return command.parent === null ? command.name() : `${pathOf(command.parent)} ${command.name()}`;
 }

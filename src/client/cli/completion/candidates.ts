@@ -52,7 +52,7 @@ async function completeAt(place: Place, current: string, currentIndex: number, l
     return prefixed(choose(await valuesOf(named, command, live), value), flag);
   }
   if (current.startsWith('-') && !afterDashes) return choose(optionsOf(command), current);
-  if (hasSubcommands(command)) return choose(subcommandsOf(command), current);
+  if (hasSubcommands(command)) return place.arguments.length > 0 ? nothing : choose(subcommandsOf(command), current);
   const declared = command.registeredArguments;
   const argument = declared[place.arguments.length] ?? declared.find(({ variadic }) => variadic);
   if (argument === undefined) return nothing;

@@ -29,22 +29,24 @@ complete -F _corral corral
 # corral: completion for zsh. To install, put this line into ~/.zshrc, after compinit:
 #   source <(corral completion zsh)
 _corral() {
-  local kind line
+  local line
   local -a answer described
-  answer=("\${(@f)$(corral __complete -- "\${(@Q)words[2,CURRENT]}" 2>/dev/null)}")
-  kind=\${answer[1]}
-  case $kind in
+  answer=("\${(@f)$(corral __complete -- "\${(@Q)words[2,CURRENT-1]}" "\${(Q)PREFIX}" 2>/dev/null)}")
+  case \${answer[1]} in
     words)
       for line in "\${(@)answer[2,-1]}"; do
-        described+=("\${\${line%%$'\\t'*}//:/\\\\:}:\${line#*$'\\t'}")
+        described+=("\${\${line%%$'\\t'*}//:/\\:}\${\${line#*$'\\t'}:+:\${line#*$'\\t'}}")
       done
-      _describe -V corral described -Q -S \${\${\${#answer}:#2}:+' '} ;;
+      _describe -V corral described ;;
     files) _files ;;
     folders) _files -/ ;;
-    command*) shift $((\${kind#command } + 1)) words; (( CURRENT -= \${kind#command } + 1 )); _normal ;;
+    command*)
+      shift $((\${answer[1]#command } + 1)) words
+      (( CURRENT -= \${answer[1]#command } + 1 ))
+      _normal ;;
   esac
 }
-compdef _corral corral
+if [[ $funcstack[1] == _corral ]]; then _corral "$@"; else compdef _corral corral; fi
 `,
   fish: `# corral: completion for fish. To install, put this line into ~/.config/fish/config.fish:
 #   corral completion fish | source

@@ -1,6 +1,6 @@
 /** A job and the terminal that it was started from: the one does not depend on the other. */
 import assert from 'node:assert/strict';
-import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process';
+import { type ChildProcessWithoutNullStreams, execFileSync, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import fs from 'node:fs';
 import { type TestContext, test } from 'node:test';
@@ -12,11 +12,13 @@ const terminalProgram = fileURLToPath(new URL('../programs/terminal', import.met
 const needsPython = spawnSync('python3', ['-c', 'import pty']).status === 0 ? false : 'needs python3';
 
 interface Terminal {
-  readonly child: ChildProcess;
+  readonly child: ChildProcessWithoutNullStreams;
   /** What the verb said on stderr, which is a file, so that it outlives the terminal. */
   readonly said: () => string;
-  /** Closes the terminal. Resolves with the exit code of the verb. */
-  readonly close: () => Promise<number | null>;
+  /** Resolves when the terminal is closed. */
+  readonly close: () => Promise<void>;
+  /** How the verb ends. */
+  readonly code: Promise<number | null>;
 }
 
 function inTerminal(cli: CommandLine, kind: 'session' | 'stranger', args: readonly string[]): Terminal {
@@ -31,9 +33,11 @@ function inTerminal(cli: CommandLine, kind: 'session' | 'stranger', args: readon
     child,
     said: () => fs.readFileSync(errorFile, 'utf8'),
     close: async () => {
-      child.stdin?.end('\n');
-      return (await outcome).code;
+      const closed = once(child.stdout, 'end');
+      child.stdin.end('\n');
+      await closed;
     },
+    code: outcome.then(({ code }) => code),
   };
 }
 
@@ -53,8 +57,9 @@ test('run leaves the job alone when its terminal is closed, and attach comes bac
 }, async (t) => {
   const { cli, line, goOn } = await jobInTwoParts(t);
   const terminal = inTerminal(cli, 'session', ['run', '-c', line]);
-  await once(terminal.child.stdout ?? terminal.child, 'data');
-  assert.equal(await terminal.close(), 129);
+  await once(terminal.child.stdout, 'data');
+  await terminal.close();
+  assert.equal(await terminal.code, 129);
   assert.equal(terminal.said(), goesOn);
   const attached = cli.spawn(['attach', '1']);
   const outcome = outcomeOf(attached);
@@ -68,10 +73,10 @@ test('run that hears of the end of its terminal by a failed write alone leaves t
 }, async (t) => {
   const { cli, line, goOn } = await jobInTwoParts(t);
   const terminal = inTerminal(cli, 'stranger', ['run', '-c', line]);
-  await once(terminal.child.stdout ?? terminal.child, 'data');
-  const code = terminal.close();
+  await once(terminal.child.stdout, 'data');
+  await terminal.close();
   goOn();
-  assert.equal(await code, 129);
+  assert.equal(await terminal.code, 129);
   assert.equal(terminal.said(), goesOn);
   assert.equal((await cli.run(['attach', '-n', 'all', '1'])).code, 7);
 });
@@ -80,8 +85,9 @@ test('attach detaches as run does, and can be attached again', { skip: needsPyth
   const { cli, line, goOn } = await jobInTwoParts(t);
   await cli.run(['submit', '-c', line]);
   const terminal = inTerminal(cli, 'session', ['attach', '1']);
-  await once(terminal.child.stdout ?? terminal.child, 'data');
-  assert.equal(await terminal.close(), 129);
+  await once(terminal.child.stdout, 'data');
+  await terminal.close();
+  assert.equal(await terminal.code, 129);
   assert.equal(terminal.said(), goesOn);
   goOn();
   assert.deepEqual(await cli.run(['attach', '-n', '1', '1']), { code: 7, stdout: 'two\n', stderr: '' });

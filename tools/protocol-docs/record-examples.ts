@@ -60,6 +60,7 @@ const steps: readonly Step[] = [
   { method: 'cancel', params: { jobIds: [2, 99] } },
   { method: 'wait', params: { jobIds: [2] }, isSilent: true },
   { method: 'remove', params: { jobIds: [2] } },
+  { method: 'events', params: { after: 0, jobId: 1 } },
   { method: 'group.list', params: {} },
   { method: 'group.set', params: { name: 'default', parallel: 4 } },
   { method: 'daemon.status', params: {} },

@@ -6,7 +6,7 @@ export const exitCodes = {
   partial: 1,
   usage: 2,
   notRunning: 3,
-  /** Of `health`, by what it found. */
+  /** Of `health` and `doctor`, by what they found. */
   health: { ok: 0, degraded: 1, failed: 2 },
   timeout: 124,
   /** 128 + SIGHUP: the terminal went away, the job goes on. */
@@ -22,6 +22,14 @@ type ExitStatus = readonly [code: string, meaning: string];
 
 /** What the exit code of a verb says: the text of the man pages. */
 export function exitStatusOf(verb: string): readonly ExitStatus[] {
+  if (verb === 'health' || verb === 'doctor') {
+    return [
+      [String(exitCodes.health.ok), 'All is well.'],
+      [String(exitCodes.health.degraded), 'It works, and something should be looked at.'],
+      [String(exitCodes.health.failed), 'It does not do now what it is for, or the command line is wrong.'],
+      [String(exitCodes.ourFailure), 'corral itself failed; the message says how.'],
+    ];
+  }
   const interrupted = 128 + os.constants.signals.SIGTERM;
   const ofAJob: readonly ExitStatus[] = [
     ['0', 'The job succeeded: its exit code is 0, or one of its success codes.'],

@@ -5,7 +5,10 @@ import { addAttach } from './verbs/attach.ts';
 import { addCancel } from './verbs/cancel.ts';
 import { addCompletion } from './verbs/completion.ts';
 import { addDaemon } from './verbs/daemon.ts';
+import { addDoctor } from './verbs/doctor.ts';
+import { addEvents } from './verbs/events.ts';
 import { addGroup } from './verbs/group.ts';
+import { addHealth } from './verbs/health.ts';
 import { addHelp } from './verbs/help.ts';
 import { addKill } from './verbs/kill.ts';
 import { addLogs } from './verbs/logs.ts';
@@ -29,6 +32,9 @@ const verbs: readonly ((program: Command) => void)[] = [
   addKill,
   addRm,
   addGroup,
+  addEvents,
+  addHealth,
+  addDoctor,
   addDaemon,
   addCompletion,
   addHelp,

@@ -1,18 +1,13 @@
 import { spawn } from 'node:child_process';
 import fs from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import { CorralError, type CorralPaths, isErrorCode } from '../protocol/index.ts';
+import { CorralError, type CorralPaths, isErrorCode, programUrl } from '../protocol/index.ts';
 
-export const doctorProgram = fileURLToPath(new URL('../daemon/doctor.ts', import.meta.url));
-export const daemonProgram = fileURLToPath(new URL('../daemon/main.ts', import.meta.url));
+export const doctorProgram = fileURLToPath(programUrl('../daemon/doctor', import.meta.url));
+export const daemonProgram = fileURLToPath(programUrl('../daemon/entry', import.meta.url));
 
 /** Flags for the Node that runs the daemon: node:sqlite still warns that it is new. */
 export const nodeFlags = ['--disable-warning=ExperimentalWarning'];
-
-/** Start-up takes half the time where Node keeps what it compiled. In the state directory nobody else can put code for us to run. */
-export function compileCache(paths: CorralPaths): { NODE_COMPILE_CACHE: string } {
-  return { NODE_COMPILE_CACHE: `${paths.stateDir}/compile-cache` };
-}
 
 /** How long a daemon may take until it answers: it may have to end what an earlier one left behind. */
 const startTimeoutMs = 30_000;
@@ -55,7 +50,7 @@ function launch(paths: CorralPaths, env: Environment, logFile: string): Promise<
   const child = spawn(process.execPath, [...nodeFlags, daemonProgram], {
     detached: true,
     cwd: '/',
-    env: { ...daemonEnv, ...compileCache(paths), CORRAL_BACKGROUND: '1' },
+    env: { ...daemonEnv, CORRAL_BACKGROUND: '1' },
     stdio: ['ignore', 'pipe', logFd],
   });
   fs.closeSync(logFd);

@@ -85,3 +85,13 @@ function absolute(env: Environment, name: string): string | undefined {
   }
   return value.length > 1 && value.endsWith('/') ? value.slice(0, -1) : value;
 }
+
+/**
+ * One of our programs, by its path from the importing file without the extension: TypeScript in a checkout, JavaScript in an
+ * installed package.
+ *
+ * @param importer the caller's `import.meta.url`
+ */
+export function programUrl(program: string, importer: string): URL {
+  return new URL(program + importer.slice(importer.lastIndexOf('.')), importer);
+}

@@ -10,6 +10,7 @@ import { fileURLToPath } from 'node:url';
  */
 const rules: Record<string, { may: readonly string[]; types?: readonly string[] }> = {
   protocol: { may: ['package.json'] },
+  'compile-cache.ts': { may: ['protocol'] },
   'daemon/core': { may: ['protocol'] },
   'daemon/linux': { may: ['protocol', 'daemon/core'] },
   'daemon/process': { may: ['protocol', 'daemon/core', 'daemon/linux'] },
@@ -25,15 +26,17 @@ const rules: Record<string, { may: readonly string[]; types?: readonly string[] 
     may: ['protocol', 'daemon/core', 'daemon/ledger.ts'],
     types: ['daemon/shells.ts', 'daemon/store', 'daemon/process', 'daemon/config', 'daemon/ipc'],
   },
-  client: { may: ['protocol'] },
+  'daemon/entry.ts': { may: ['protocol', 'compile-cache.ts', 'daemon/main.ts'] },
+  client: { may: ['protocol', 'compile-cache.ts'] },
 };
 
 /** The composition roots: programs of their own. */
 const programs = ['src/daemon/main.ts', 'src/daemon/doctor.ts'];
 
-/** The CLI's first file runs before the compile cache is on, so it takes of the protocol what loads no schemas. */
+/** What runs before the compile cache is on takes of the protocol what loads no schemas. */
 const sideDoors: Record<string, readonly string[]> = {
-  'src/client/cli/entry.ts': ['src/protocol/errors.ts', 'src/protocol/paths.ts'],
+  'src/compile-cache.ts': ['src/protocol/errors.ts', 'src/protocol/paths.ts'],
+  'src/daemon/entry.ts': ['src/protocol/version.ts'],
 };
 
 /** Packages that one place alone may import. */
@@ -46,7 +49,13 @@ const packagePlaces: Record<string, readonly string[]> = {
   chokidar: ['src/daemon/config/'],
 };
 
-const environmentPlaces = ['src/daemon/config/', ...programs, 'src/client/cli/', 'src/client/index.ts'];
+const environmentPlaces = [
+  'src/daemon/config/',
+  ...programs,
+  'src/daemon/entry.ts',
+  'src/client/cli/',
+  'src/client/index.ts',
+];
 
 /** What a pure file cannot do. */
 const impure: readonly [what: string, pattern: RegExp][] = [

@@ -1,6 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import fs from 'node:fs';
 import { fileURLToPath } from 'node:url';
+import { programUrl } from '../../protocol/index.ts';
 import { type ChildReaper, readStat } from '../linux/index.ts';
 
 /**
@@ -19,7 +20,7 @@ shift
 exec "$@"
 `;
 
-const sweeper = fileURLToPath(new URL('./sweeper.ts', import.meta.url));
+const sweeper = fileURLToPath(programUrl('./sweeper', import.meta.url));
 
 /** Where not even a shell can be started, such as at a limit on processes, it is tried again after this long. */
 const startAgainMs = 1_000;

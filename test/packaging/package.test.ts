@@ -149,6 +149,17 @@ describe('the library', () => {
     });
   }
 
+  test('its types name no TypeScript source, which a consumer has not', () => {
+    const declarations = fs
+      .readdirSync(`${shared.package}/dist`, { recursive: true, encoding: 'utf8' })
+      .filter((name) => name.endsWith('.d.ts'));
+    assert.ok(declarations.includes('client/index.d.ts'));
+    for (const name of declarations) {
+      const text = fs.readFileSync(`${shared.package}/dist/${name}`, 'utf8');
+      assert.deepEqual(text.match(/['"]\.[^'"\n]*\.ts['"]/g), null, name);
+    }
+  });
+
   test('nothing but the library and the manifest can be imported', async () => {
     const script = `
       const { default: manifest } = await import('corral/package.json', { with: { type: 'json' } });

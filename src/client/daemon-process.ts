@@ -1,6 +1,7 @@
 import { spawn } from 'node:child_process';
 import fs from 'node:fs';
 import { fileURLToPath } from 'node:url';
+import { compileCacheDir } from '../compile-cache.ts';
 import { CorralError, type CorralPaths, isErrorCode, programUrl } from '../protocol/index.ts';
 
 export const doctorProgram = fileURLToPath(programUrl('../daemon/doctor', import.meta.url));
@@ -8,6 +9,12 @@ export const daemonProgram = fileURLToPath(programUrl('../daemon/entry', import.
 
 /** Flags for the Node that runs the daemon: node:sqlite still warns that it is new. */
 export const nodeFlags = ['--disable-warning=ExperimentalWarning'];
+
+/** The daemon would turn its cache on itself, but only after its first files. */
+export function compileCache(env: Environment): { NODE_COMPILE_CACHE?: string } {
+  const dir = compileCacheDir(env, process.getuid?.() ?? 0);
+  return dir === null ? {} : { NODE_COMPILE_CACHE: dir };
+}
 
 /** How long a daemon may take until it answers: it may have to end what an earlier one left behind. */
 const startTimeoutMs = 30_000;
@@ -50,7 +57,7 @@ function launch(paths: CorralPaths, env: Environment, logFile: string): Promise<
   const child = spawn(process.execPath, [...nodeFlags, daemonProgram], {
     detached: true,
     cwd: '/',
-    env: { ...daemonEnv, CORRAL_BACKGROUND: '1' },
+    env: { ...daemonEnv, ...compileCache(env), CORRAL_BACKGROUND: '1' },
     stdio: ['ignore', 'pipe', logFd],
   });
   fs.closeSync(logFd);

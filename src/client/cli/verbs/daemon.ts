@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
 import { CorralError, type CorralPaths, type MethodResult, resolvePaths } from '../../../protocol/index.ts';
-import { daemonProgram, nodeFlags, startDaemon } from '../../daemon-process.ts';
+import { compileCache, daemonProgram, nodeFlags, startDaemon } from '../../daemon-process.ts';
 import type { Client } from '../../index.ts';
 import { printJson, printLine, say } from '../print.ts';
 import { exitCodeFrom, withClient } from '../session.ts';
@@ -15,8 +15,9 @@ export function addDaemon(program: Command): void {
     .description('run the daemon in the foreground, as a service manager does')
     .addHelpText('after', '\nExample: corral daemon run')
     .action(() => {
+      const env = { ...(process.env as Record<string, string>), ...compileCache(process.env) };
       // The daemon takes this process over, so a service manager sees one pid and signals it directly.
-      process.execve?.(process.execPath, [process.execPath, ...nodeFlags, daemonProgram]);
+      process.execve?.(process.execPath, [process.execPath, ...nodeFlags, daemonProgram], env);
     });
   daemon
     .command('start')

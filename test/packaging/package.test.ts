@@ -181,6 +181,7 @@ function worksFor(name: string, installation: Installation, user: User, options:
       assert.equal(status.version, manifest.version);
       assert.ok(isAlive(status.pid));
       assert.equal(fs.statSync(`/proc/${status.pid}`).uid, user.uid);
+      assert.equal(typeof JSON.parse((await usage.corral('doctor', '--json')).stdout), 'object'); // A program of its own.
       const compiled = fs.readdirSync(`${usage.daemon.stateDir}/compile-cache`, { recursive: true });
       assert.ok(compiled.length > 0, 'the compile cache is in use');
       assert.deepEqual([usage.daemon.stateDir, path.dirname(usage.daemon.socket)].flatMap(sharedFolders), []);

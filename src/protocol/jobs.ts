@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { bytesTextProblem } from './bytes.ts';
 
 /** Why an attempt ended. The first cause wins and is never overwritten. */
 export const causes = ['exit', 'signal', 'spawn-error', 'max-runtime', 'cancel', 'supervisor-lost'] as const;
@@ -19,14 +20,21 @@ export const defaultGroup = 'default';
 /** Longest time that a setting may name: a hundred years, in ms. Far beyond 2^31, and safe to add to any clock. */
 const maxDurationMs = 100 * 365 * 86_400_000;
 
-/** Text that a program can be given and the store gives back unchanged. */
+const withoutNul = (what: string) =>
+  z.string().refine((value) => !value.includes('\0'), `${what} holds a NUL byte, which no program can be given`);
+/** Text that the store gives back unchanged. */
 const text = (what: string) =>
-  z
-    .string()
-    .refine((value) => !value.includes('\0'), `${what} holds a NUL byte, which no program can be given`)
-    .refine((value) => value.isWellFormed(), `${what} holds half of a surrogate pair, which is not Unicode`);
+  withoutNul(what).refine(
+    (value) => value.isWellFormed(),
+    `${what} holds half of a surrogate pair, which is not Unicode`,
+  );
+/** What the kernel takes as bytes: those that are not UTF-8 travel as U+DC80 to U+DCFF (bytes.ts). */
+const bytes = (what: string) =>
+  withoutNul(what).refine((value) => bytesTextProblem(value) === null, {
+    error: ({ input }) => `${what} ${bytesTextProblem(String(input))}`,
+  });
 const absolutePath = (what: string) =>
-  text(what).refine((path) => path.startsWith('/'), `${what} must be an absolute path`);
+  bytes(what).refine((path) => path.startsWith('/'), `${what} must be an absolute path`);
 const durationMs = z.number().int().positive().max(maxDurationMs);
 
 export const jobIdSchema = z.number().int().positive().safe();
@@ -35,7 +43,7 @@ export const jobIdSchema = z.number().int().positive().safe();
 export const jobSpecSchema = z
   .strictObject({
     command: z
-      .array(text('command'))
+      .array(bytes('command'))
       .min(1)
       .max(10_000)
       .refine((argv) => argv[0] !== '', 'command names no program')
@@ -44,8 +52,8 @@ export const jobSpecSchema = z
       ),
     env: z
       .record(
-        text('env').refine((name) => name !== '' && !name.includes('='), 'a variable name is empty or holds "="'),
-        text('env'),
+        bytes('env').refine((name) => name !== '' && !name.includes('='), 'a variable name is empty or holds "="'),
+        bytes('env'),
       )
       .describe("The job's whole environment: nothing of the daemon's own is added but the `CORRAL_` variables."),
     cwd: absolutePath('cwd').describe('Absolute path of the folder in which the job starts.'),

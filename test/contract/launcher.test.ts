@@ -11,6 +11,7 @@ import { becomeSubreaper, ChildReaper, childrenOf, isAlive, readStat } from '../
 import { ExecaLauncher } from '../../src/daemon/process/execa-launcher.ts';
 import type { Launcher, LaunchSpec, Leader, LeaderEnd } from '../../src/daemon/process/launcher.ts';
 import { PosixLauncher } from '../../src/daemon/process/posix-launcher.ts';
+import { bytesFromText, textFromBytes } from '../../src/protocol/index.ts';
 
 const dir = fs.mkdtempSync(path.join(fs.realpathSync(os.tmpdir()), 'corral-launcher-'));
 const reaper = new ChildReaper();
@@ -130,6 +131,27 @@ function launcherContract(launcher: Launcher): void {
       const args = ['', ' ', 'a b', '$HOME', '*', '"\'\\', '\n', 'ü🐎', '--', '-x'];
       const { text } = await run({ env: { PATH }, argv: ['a name of its own', '-c', 'cat /proc/$$/cmdline', ...args] });
       assert.deepEqual(text.split('\0').slice(0, -1), ['a name of its own', '-c', 'cat /proc/$$/cmdline', ...args]);
+    });
+
+    test('bytes that are not UTF-8 are passed on as they are, or the launcher says that it cannot', async () => {
+      const byte = (code: number) => textFromBytes(Uint8Array.of(code));
+      const all = textFromBytes(Uint8Array.from({ length: 255 }, (_, index) => index + 1));
+      const cwd = `${dir}/${launcher.name}-${byte(0xe9)}`;
+      const file = `${cwd}/cat${byte(0xff)}`;
+      fs.mkdirSync(bytesFromText(cwd));
+      fs.copyFileSync('/bin/cat', bytesFromText(file));
+      const env = { [`N${byte(0xfe)}`]: `v${byte(0x80)}`, ALL: all, PATH };
+      const argv = [`cat${byte(0xff)}`, '/proc/self/cmdline', '/proc/self/environ', '/proc/self/nope'];
+      if (launcher.name === 'execa') {
+        for (const wish of [{ cwd }, { env }, { file }, { argv }])
+          await assert.rejects(launch(wish), /SpawnError: .*bytes that are not UTF-8.*use posix_spawn/);
+        return;
+      }
+      const { leader, output } = await launch({ file, argv, env, cwd });
+      await leader.ended;
+      const expected = [...argv, ...Object.entries(env).map(([name, value]) => `${name}=${value}`)];
+      const printed = Buffer.concat(expected.map((text) => Buffer.concat([bytesFromText(text), Buffer.alloc(1)])));
+      assert.deepEqual(fs.readFileSync(output).subarray(0, printed.length), printed);
     });
 
     test('it starts in its folder', async () => {

@@ -174,9 +174,9 @@ describe('the folder to start in', () => {
     checkFolder(`${dir}/cwd-link`);
   });
   const refused: [folder: string, says: string][] = [
-    ['DIR/gone', 'no such file'],
+    ['DIR/gone', 'no such folder (any more)'],
     ['DIR/first/tool', 'it is not a folder'],
-    ['DIR/first/tool/x', 'no such file'],
+    ['DIR/first/tool/x', 'no such folder (any more)'],
   ];
   for (const [folder, says] of refused) {
     test(`${folder} will not`, () =>
@@ -187,7 +187,53 @@ describe('the folder to start in', () => {
   }
 });
 
+describe('a folder without permission', { skip: isRoot ? 'root may enter every folder' : false }, () => {
+  test('will not do', () => {
+    fs.mkdirSync(`${dir}/closed-cwd`, { mode: 0o600 });
+    assert.throws(
+      () => checkFolder(`${dir}/closed-cwd`),
+      (error) => assertSpawnError(error, 126, 'permission denied'),
+    );
+  });
+});
+
+test('programs and folders are found by bytes that are not UTF-8, and shown as such', () => {
+  const folder = Buffer.concat([Buffer.from(`${dir}/caf`), Buffer.from([0xe9])]);
+  fs.mkdirSync(folder);
+  fs.writeFileSync(Buffer.concat([folder, Buffer.from('/t\xff', 'latin1')]), '', { mode: 0o755 });
+  const [cwd, name] = [`${dir}/caf\udce9`, 't\udcff'];
+  checkFolder(cwd);
+  assert.equal(findProgram(`./${name}`, {}, cwd), `${cwd}/./${name}`);
+  assert.equal(findProgram(name, { PATH: `/nope:${cwd}` }, '/'), `${cwd}/${name}`);
+  assert.throws(
+    () => findProgram(name, { PATH: dir }, cwd),
+    (error) => assertSpawnError(error, 127, 't\\xff: command not found'),
+  );
+  assert.throws(
+    () => checkFolder(`${cwd}\udcff`),
+    (error) => assertSpawnError(error, 126, 'caf\\xe9\\xff: there is no such folder'),
+  );
+});
+
 describe('an exec that the kernel refused is explained', () => {
+  const tool = { file: '/opt/tool', argv: ['tool'], env: {} };
+  const large = 'x'.repeat(128 * 1024);
+  const tooLarge: [about: string, change: object, says: string][] = [
+    ['an argument', { argv: ['tool', '-x', large] }, 'argument 2 has 131072 bytes and the kernel takes 131071'],
+    ['an argument of several bytes a character', { argv: ['tool', 'ü'.repeat(65_536)] }, 'argument 1 has 131072 bytes'],
+    ['a variable', { env: { A: 'a', BIG: large } }, 'the variable BIG has 131076 bytes with its name'],
+    ['many arguments', { argv: Array(9).fill('x'.repeat(9)), env: { A: '' } }, '(81 bytes) and 1 variables (2 bytes)'],
+    ['many arguments, what to do', { argv: ['x'] }, 'pass arguments in a file'],
+    ['many variables, what to do', { env: { A: 'aaaaaaaa' } }, 'smaller environment'],
+  ];
+  for (const [about, change, says] of tooLarge) {
+    test(`E2BIG: ${about}`, () => {
+      const error = Object.assign(new Error('failed'), { code: 'E2BIG' });
+      const explained = describeSpawnFailure({ ...tool, ...change }, error);
+      assertSpawnError(explained, 126, says);
+      assertSpawnError(explained, 126, 'E2BIG');
+    });
+  }
   const refused: [code: string, exit: 126 | 127, says: string][] = [
     ['ENOENT', 127, 'interpreter'],
     ['EACCES', 126, 'permission denied'],
@@ -201,7 +247,7 @@ describe('an exec that the kernel refused is explained', () => {
   for (const [code, exit, says] of refused) {
     test(code, () => {
       const error = Object.assign(new Error(code === 'ETXTBSY' ? 'text file busy' : 'failed'), { code });
-      const explained = describeSpawnFailure('/opt/tool', error);
+      const explained = describeSpawnFailure(tool, error);
       assertSpawnError(explained, exit, says);
       assert.ok(explained.message.startsWith('/opt/tool: '));
     });
@@ -209,7 +255,7 @@ describe('an exec that the kernel refused is explained', () => {
 
   test('what is no error is thrown on', () => {
     assert.throws(
-      () => describeSpawnFailure('/opt/tool', 'what'),
+      () => describeSpawnFailure(tool, 'what'),
       (thrown) => thrown === 'what',
     );
   });

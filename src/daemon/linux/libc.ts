@@ -43,11 +43,11 @@ export const posixSpawn = libc.func(
   'int posix_spawn(_Out_ int* pid, const char* path, void* actions, void* attributes, const char** argv, const char** envp)',
 ) as unknown as (
   pid: [number],
-  path: string,
+  path: string | Buffer,
   actions: Buffer,
   attributes: Buffer,
-  argv: (string | null)[],
-  envp: (string | null)[],
+  argv: (string | Buffer | null)[],
+  envp: (string | Buffer | null)[],
 ) => number;
 export const spawnActionsInit = call('int posix_spawn_file_actions_init(void* actions)');
 export const spawnActionsDestroy = call('int posix_spawn_file_actions_destroy(void* actions)');

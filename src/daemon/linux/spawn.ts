@@ -1,3 +1,4 @@
+import { bytesFromText } from '../../protocol/index.ts';
 import {
   posixSpawn,
   spawnActionsChdir,
@@ -39,6 +40,7 @@ function sessionAttributes(): Buffer {
   return attributes;
 }
 
+/** Texts stand for bytes, see protocol/bytes.ts. */
 export interface SpawnRequest {
   readonly path: string;
   readonly argv: readonly string[];
@@ -61,17 +63,26 @@ export function spawnSession(request: SpawnRequest): number {
     request.stdio.forEach((fd, target) => {
       expectZero('posix_spawn_file_actions_adddup2', spawnActionsDup2(actions, fd, target));
     });
-    expectZero('posix_spawn_file_actions_addchdir_np', spawnActionsChdir(actions, request.cwd));
+    expectZero('posix_spawn_file_actions_addchdir_np', spawnActionsChdir(actions, cString(request.cwd)));
     const pid: [number] = [0];
-    const envp = Object.entries(request.env).map(([name, value]) => `${name}=${value}`);
+    const argv = request.argv.map(cString);
+    const envp = Object.entries(request.env).map(([name, value]) => cString(`${name}=${value}`));
     expectZero(
       'posix_spawn',
-      posixSpawn(pid, request.path, actions, sessionAttributes(), [...request.argv, null], [...envp, null]),
+      posixSpawn(pid, cString(request.path), actions, sessionAttributes(), [...argv, null], [...envp, null]),
     );
     return pid[0];
   } finally {
     spawnActionsDestroy(actions);
   }
+}
+
+/**
+ * koffi writes a string as UTF-8, with U+FFFD for what is none. A buffer it passes as it is, by its address: the arguments of the
+ * call hold on to it until the call, which is synchronous, has returned.
+ */
+function cString(text: string): string | Buffer {
+  return text.isWellFormed() ? text : Buffer.concat([bytesFromText(text), Buffer.alloc(1)]);
 }
 
 /** The posix_spawn family returns the error number itself. */

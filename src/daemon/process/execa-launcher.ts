@@ -2,6 +2,7 @@ import { execa } from 'execa';
 import { noUsage } from '../core/index.ts';
 import type { ChildReaper } from '../linux/index.ts';
 import type { Launcher, LaunchSpec, Leader } from './launcher.ts';
+import { SpawnError } from './program.ts';
 
 /**
  * Starts leaders with Node's own spawn, through execa: works wherever Node does, and costs more as the daemon's heap grows. Node
@@ -16,6 +17,7 @@ export class ExecaLauncher implements Launcher {
   }
 
   async launch(spec: LaunchSpec, inside: <T>(spawn: () => T) => T): Promise<Leader> {
+    refuseBytes(spec);
     const [argv0 = spec.file, ...args] = spec.argv;
     const [stdin, stdout, stderr] = spec.stdio.map(anyDescriptor);
     const child = inside(() =>
@@ -45,6 +47,15 @@ export class ExecaLauncher implements Launcher {
     });
     return { pid, ended };
   }
+}
+
+/** Node's spawn takes strings only, and would put U+FFFD in the place of such bytes. */
+function refuseBytes({ file, argv, env, cwd }: LaunchSpec): void {
+  if ([file, cwd, ...argv, ...Object.entries(env).flat()].every((text) => text.isWellFormed())) return;
+  throw new SpawnError(
+    `${file}: its command, environment or folder holds bytes that are not UTF-8, which the launcher execa cannot pass on; use posix_spawn (CORRAL_LAUNCHER)`,
+    126,
+  );
 }
 
 /** execa takes every open descriptor, but its types name only the small ones. */

@@ -1,6 +1,6 @@
 import type { LeaderExit, Usage } from '../core/index.ts';
 
-/** A program, resolved and ready to start as the leader of a new session. */
+/** A program, resolved and ready to start as the leader of a new session. Texts stand for bytes, see protocol/bytes.ts. */
 export interface LaunchSpec {
   /** Absolute path of the program. */
   readonly file: string;

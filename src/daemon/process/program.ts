@@ -1,5 +1,5 @@
 import fs from 'node:fs';
-import { isErrno } from '../../protocol/index.ts';
+import { bytesFromText, isErrno, pathFromText, showBytes } from '../../protocol/index.ts';
 import type { LeaderExit } from '../core/index.ts';
 
 /** A program's name may be as long as a command; a message is for people. */
@@ -10,7 +10,8 @@ export class SpawnError extends Error {
   readonly exit: LeaderExit;
 
   constructor(message: string, exitCode: 126 | 127) {
-    super(message.length > maxMessageLength ? `${message.slice(0, maxMessageLength)}…` : message);
+    const shown = showBytes(message);
+    super(shown.length > maxMessageLength ? `${shown.slice(0, maxMessageLength).toWellFormed()}…` : shown);
     this.name = 'SpawnError';
     this.exit = { code: exitCode, signal: null };
   }
@@ -43,24 +44,30 @@ export function findProgram(name: string, env: Readonly<Record<string, string>>,
   throw denied ?? new SpawnError(`${name}: command not found in PATH=${searchPath}`, 127);
 }
 
-/** @throws SpawnError where the folder to start in is gone or not a folder */
+/** @throws SpawnError where the folder to start in is gone, not a folder, or may not be entered */
 export function checkFolder(cwd: string): void {
   const stat = statOrProblem(cwd);
+  if (stat === notFound) throw new SpawnError(`cannot start in ${cwd}: there is no such folder (any more)`, 126);
   if (typeof stat === 'string') throw new SpawnError(`cannot start in ${cwd}: ${stat}`, 126);
   if (!stat.isDirectory()) throw new SpawnError(`cannot start in ${cwd}: it is not a folder`, 126);
+  if (!mayExecute(cwd)) throw new SpawnError(`cannot start in ${cwd}: permission denied`, 126);
+}
+
+/** What was to be started. */
+export interface Failed {
+  readonly file: string;
+  readonly argv: readonly string[];
+  readonly env: Readonly<Record<string, string>>;
 }
 
 /** The words for an exec that the kernel refused. execve(2) */
-export function describeSpawnFailure(file: string, error: unknown): SpawnError {
+export function describeSpawnFailure(failed: Failed, error: unknown): SpawnError {
+  const { file } = failed;
   if (isErrno(error, 'ENOENT'))
     return new SpawnError(`${file}: its interpreter (the #! line or the dynamic loader) does not exist`, 127);
   if (isErrno(error, 'EACCES', 'EPERM')) return new SpawnError(`${file}: permission denied`, 126);
   if (isErrno(error, 'ENOEXEC')) return new SpawnError(`${file}: not a program for this machine`, 126);
-  if (isErrno(error, 'E2BIG'))
-    return new SpawnError(
-      `${file}: arguments and environment are too large for the kernel (E2BIG); pass them in a file`,
-      126,
-    );
+  if (isErrno(error, 'E2BIG')) return new SpawnError(`${file}: ${whatIsTooLarge(failed)}`, 126);
   if (isErrno(error, 'EAGAIN', 'ENOMEM'))
     return new SpawnError(
       `${file}: no process could be made (${error.code}); a limit on processes or memory is reached`,
@@ -70,24 +77,55 @@ export function describeSpawnFailure(file: string, error: unknown): SpawnError {
   throw error;
 }
 
+/** The most that one argument or variable may have, its NUL included: MAX_ARG_STRLEN, with pages of 4 KiB. execve(2) */
+const maxStringBytes = 128 * 1024;
+
+/** The kernel says E2BIG for three things; only one of them is mended by a shorter command. */
+function whatIsTooLarge({ argv, env }: Failed): string {
+  const mostBytes = `the kernel takes ${maxStringBytes - 1} (E2BIG)`;
+  for (const [index, argument] of argv.entries()) {
+    const bytes = bytesOf(argument);
+    if (bytes >= maxStringBytes)
+      return `argument ${index} has ${bytes} bytes and ${mostBytes}; pass it in a file or on standard input`;
+  }
+  const variables = Object.entries(env).map(([name, value]) => ({ name, bytes: bytesOf(`${name}=${value}`) }));
+  for (const { name, bytes } of variables) {
+    if (bytes >= maxStringBytes)
+      return `the variable ${name} has ${bytes} bytes with its name and ${mostBytes}; unset it, or pass it in a file`;
+  }
+  const argvBytes = argv.reduce((sum, argument) => sum + bytesOf(argument), 0);
+  const envBytes = variables.reduce((sum, { bytes }) => sum + bytes, 0);
+  return `its ${argv.length} arguments (${argvBytes} bytes) and ${variables.length} variables (${envBytes} bytes) are together too large for the kernel (E2BIG), which takes a quarter of the daemon's stack limit (ulimit -s); ${
+    argvBytes > envBytes ? 'pass arguments in a file' : 'run it with a smaller environment (env -i)'
+  }`;
+}
+
+function bytesOf(text: string): number {
+  return text.isWellFormed() ? Buffer.byteLength(text) : bytesFromText(text).length;
+}
+
 const notFound = 'no such file';
 
 function whyNotExecutable(path: string): string | null {
   const stat = statOrProblem(path);
   if (typeof stat === 'string') return stat;
   if (stat.isDirectory()) return 'is a folder';
+  return mayExecute(path) ? null : 'not executable (chmod +x it)';
+}
+
+function mayExecute(path: string): boolean {
   try {
-    fs.accessSync(path, fs.constants.X_OK);
-    return null;
+    fs.accessSync(pathFromText(path), fs.constants.X_OK);
+    return true;
   } catch (error) {
-    if (isErrno(error, 'EACCES')) return 'not executable (chmod +x it)';
+    if (isErrno(error, 'EACCES')) return false;
     throw error;
   }
 }
 
 function statOrProblem(path: string): fs.Stats | string {
   try {
-    return fs.statSync(path);
+    return fs.statSync(pathFromText(path));
   } catch (error) {
     if (isErrno(error, 'ENOENT', 'ENOTDIR')) return notFound;
     if (isErrno(error, 'EACCES')) return 'permission denied';

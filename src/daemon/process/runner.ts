@@ -1,5 +1,5 @@
 import fs from 'node:fs';
-import { isErrno } from '../../protocol/index.ts';
+import { isErrno, pathFromText } from '../../protocol/index.ts';
 import { currentAttempt, type Event, type Job, type ProcessIdentity, type Usage } from '../core/index.ts';
 import { readBootId, readStat } from '../linux/index.ts';
 import type { Containment, Hold } from './containment.ts';
@@ -32,6 +32,7 @@ export class Runner {
 
   async launch(job: Job): Promise<void> {
     const { emit, containment } = this.#options;
+    const { command, env } = job.definition;
     let hold: Hold | null = null;
     try {
       hold = containment.open({ jobId: job.id, number: currentAttempt(job).number });
@@ -50,7 +51,9 @@ export class Runner {
         return;
       }
       const failure =
-        error instanceof SpawnError ? error : describeSpawnFailure(job.definition.command[0] ?? '', error);
+        error instanceof SpawnError
+          ? error
+          : describeSpawnFailure({ file: command[0] ?? '', argv: command, env }, error);
       emit({ type: 'launchFailed', jobId: job.id, message: failure.message, exit: failure.exit });
     }
   }
@@ -76,27 +79,25 @@ export class Runner {
     const file = findProgram(definition.command[0] ?? '', definition.env, definition.cwd);
     const { stdout, stderr } = await this.#options.output.open(job.id, attempt, definition.splitOutput);
     const descriptors = new Set([stdout, stderr]);
+    const argv = definition.command;
+    const env = {
+      ...definition.env,
+      CORRAL_JOB_ID: String(job.id),
+      CORRAL_ATTEMPT: String(attempt),
+      CORRAL_SOCKET: this.#options.socket,
+      ...hold.env,
+    };
     try {
       const stdin = openInput(definition.stdin);
       descriptors.add(stdin);
-      const spec: LaunchSpec = {
-        file,
-        argv: definition.command,
-        cwd: definition.cwd,
-        env: {
-          ...definition.env,
-          CORRAL_JOB_ID: String(job.id),
-          CORRAL_ATTEMPT: String(attempt),
-          CORRAL_SOCKET: this.#options.socket,
-          ...hold.env,
-        },
-        stdio: [stdin, stdout, stderr],
-      };
+      const spec: LaunchSpec = { file, argv, env, cwd: definition.cwd, stdio: [stdin, stdout, stderr] };
       const leader = await this.#options.launcher.launch(spec, (spawn) => hold.launchInside(spawn));
       // The leader is not reaped before this turn of the loop is over, so its entry in /proc is there and is its own.
       return { leader, startTicks: readStat(leader.pid)?.startTicks ?? 0 };
     } catch (error) {
-      throw error instanceof SpawnError ? error : describeSpawnFailure(file, error);
+      if (error instanceof SpawnError) throw error;
+      checkFolder(definition.cwd); // It may have gone since, and ENOENT does not say what is missing.
+      throw describeSpawnFailure({ file, argv, env }, error);
     } finally {
       for (const fd of descriptors) fs.closeSync(fd);
     }
@@ -133,7 +134,7 @@ function openInput(path: string | null): number {
   if (path === null) return fs.openSync('/dev/null', 'r');
   let fd: number;
   try {
-    fd = fs.openSync(path, fs.constants.O_RDONLY | fs.constants.O_NONBLOCK);
+    fd = fs.openSync(pathFromText(path), fs.constants.O_RDONLY | fs.constants.O_NONBLOCK);
   } catch (error) {
     if (!(error instanceof Error)) throw error;
     throw new SpawnError(`standard input ${path}: ${error.message}`, 126);

@@ -24,9 +24,11 @@ import {
   resolvePaths,
   type SignalName,
 } from '../protocol/index.ts';
+import { callerEnvironment, callerFolder } from './caller.ts';
 import { Connection } from './connection.ts';
 import { type EventsOptions, readEvents } from './events.ts';
 import { type LogsOptions, readLogs } from './logs.ts';
+import { checkJobFits, wireBytes } from './message-size.ts';
 
 export {
   type AttemptView,
@@ -50,15 +52,18 @@ export interface ConnectOptions {
   readonly socket?: string;
   /** Whether a daemon may be started where none answers on the default socket; never on a named one. Default: true. */
   readonly autoStart?: boolean;
-  /** Longest that the daemon may take to answer a call, in ms. Default: 30,000. */
+  /** Longest that the daemon may take to answer a call, in ms. Default: 30,000. More than 24 days are as long as 24 days. */
   readonly timeoutMs?: number;
   /** After the connection is lost, how long to try for another before a call fails, in ms. Default: 30,000. */
   readonly reconnectMs?: number;
-  /** Default: `process.env`. */
+  /** Default: `process.env`, with bytes that are not UTF-8 as a job's environment has them. */
   readonly env?: Readonly<Record<string, string | undefined>>;
 }
 
-/** What to run. `command` is a program with its arguments; `shell` a line for /bin/sh. One of them must be there. */
+/**
+ * What to run. `command` is a program with its arguments; `shell` a line for /bin/sh. One of them must be there. Bytes that are not
+ * UTF-8 stand in the command, the environment and paths as lone surrogates: 0xff is `\udcff` (PEP 383).
+ */
 export type JobRequest = Partial<Omit<JobSpec, 'command'>> &
   ({ command: string[]; shell?: never } | { shell: string; command?: never });
 
@@ -88,6 +93,9 @@ const stopTimeoutMs = 60_000;
 /** The daemon holds a wait for this long at most; each call so gets its answer within `timeoutMs` beyond it. */
 const defaultTimeoutMs = 30_000;
 
+/** setTimeout takes no more than 2^31 − 1 ms, and the time that a call is held comes on top. */
+const maxTimeoutMs = 2 ** 31 - 1 - maxHoldMs;
+
 /**
  * Connects to the daemon, and starts one where none answers on the default socket.
  *
@@ -102,20 +110,21 @@ export async function connect(options: ConnectOptions = {}): Promise<Client> {
     paths,
     env,
     autoStart: (options.autoStart ?? true) && !paths.socketIsExplicit,
-    timeoutMs: options.timeoutMs ?? defaultTimeoutMs,
+    timeoutMs: Math.min(options.timeoutMs ?? defaultTimeoutMs, maxTimeoutMs),
     reconnectMs: options.reconnectMs ?? defaultTimeoutMs,
   });
   await connection.open();
-  return new Client(connection, env);
+  return new Client(connection, options.env ?? null);
 }
 
 /** A connection to the daemon. Close it with `close()` or `await using`. Every method throws `CorralError`. */
 export class Client implements AsyncDisposable {
   readonly #connection: Connection;
-  readonly #env: Readonly<Record<string, string | undefined>>;
+  /** `null`: this process's own. */
+  readonly #env: Readonly<Record<string, string | undefined>> | null;
 
   /** Use `connect`. */
-  constructor(connection: Connection, env: Readonly<Record<string, string | undefined>>) {
+  constructor(connection: Connection, env: Readonly<Record<string, string | undefined>> | null) {
     this.#connection = connection;
     this.#env = env;
   }
@@ -125,8 +134,10 @@ export class Client implements AsyncDisposable {
    * caller's where the request names none. Safe to repeat after a lost connection, by an idempotency key that is drawn if the
    * request has none.
    */
-  submit(request: JobRequest): Promise<Submitted> {
-    return this.#connection.call('submit', { job: this.#complete(request) });
+  async submit(request: JobRequest): Promise<Submitted> {
+    const job = { ...this.#fromCaller(request), idempotencyKey: randomUUID(), ...toSpec(request) };
+    checkJobFits(job, 'The job');
+    return this.#connection.call('submit', { job });
   }
 
   /**
@@ -135,13 +146,13 @@ export class Client implements AsyncDisposable {
    * @param defaults what the jobs have in common; the caller's environment is sent once, with them
    */
   async submitBatch(requests: readonly JobRequest[], defaults: Partial<JobSpec> = {}): Promise<Submitted[]> {
-    const shared = { env: definedOnly(this.#env), cwd: process.cwd(), ...defaults };
+    const shared = { ...this.#fromCaller(defaults), ...defaults };
+    checkJobFits(shared, 'What the jobs of the batch have in common');
     const submitted: Submitted[] = [];
-    const sharedBytes = Buffer.byteLength(JSON.stringify(shared));
-    for (const jobs of inFrames(
-      requests.map((request) => ({ idempotencyKey: randomUUID(), ...toSpec(request) })),
-      sharedBytes,
-    )) {
+    const sharedBytes = wireBytes(shared);
+    const specs = requests.map((request) => ({ idempotencyKey: randomUUID(), ...toSpec(request) }));
+    for (const [index, spec] of specs.entries()) checkJobFits(spec, `Job ${index + 1} of the batch`, sharedBytes);
+    for (const jobs of inFrames(specs, sharedBytes)) {
       try {
         const result = await this.#connection.call('submitBatch', { defaults: shared, jobs });
         submitted.push(...result.jobs);
@@ -263,8 +274,12 @@ export class Client implements AsyncDisposable {
     this.close();
   }
 
-  #complete(request: JobRequest): JobSpec {
-    return { env: definedOnly(this.#env), cwd: process.cwd(), idempotencyKey: randomUUID(), ...toSpec(request) };
+  /** What the caller lends a job that does not name it itself. A folder that has gone is no harm to one that does. */
+  #fromCaller({ env, cwd }: Partial<JobSpec>): Pick<JobSpec, 'env' | 'cwd'> {
+    return {
+      env: env ?? (this.#env === null ? callerEnvironment() : definedOnly(this.#env)),
+      cwd: cwd ?? callerFolder(),
+    };
   }
 }
 
@@ -282,7 +297,7 @@ function* inFrames<T>(jobs: readonly T[], sharedBytes: number): Generator<T[]> {
   let piece: T[] = [];
   let bytes = sharedBytes;
   for (const job of jobs) {
-    const size = Buffer.byteLength(JSON.stringify(job));
+    const size = wireBytes(job);
     if (piece.length > 0 && (bytes + size > maxBatchBytes || piece.length === maxBatchJobs)) {
       yield piece;
       piece = [];

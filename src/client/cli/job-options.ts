@@ -1,7 +1,8 @@
 import fs from 'node:fs';
 import path from 'node:path';
 import { type Command, InvalidArgumentError, Option } from 'commander';
-import { CorralError, parseDuration } from '../../protocol/index.ts';
+import { CorralError, parseDuration, pathFromText, showBytes } from '../../protocol/index.ts';
+import { callerEnvironment, callerFolder } from '../caller.ts';
 import type { JobRequest } from '../index.ts';
 
 interface JobFlags {
@@ -65,8 +66,8 @@ export function jobSettings(flags: JobFlags): Partial<JobRequest> & { command?: 
     name: flags.name,
     group: flags.group,
     priority: flags.priority,
-    cwd: path.resolve(flags.cwd ?? '.'),
-    env: currentEnvironment(flags.env ?? {}),
+    cwd: absolute(flags.cwd ?? '.'),
+    env: { ...callerEnvironment(), ...flags.env },
     stdin: flags.stdin === undefined ? undefined : readableFile(flags.stdin),
     splitOutput: flags.splitOutput,
     maxRuntimeMs: flags.maxRuntime === 'off' ? null : flags.maxRuntime,
@@ -78,22 +79,24 @@ export function jobSettings(flags: JobFlags): Partial<JobRequest> & { command?: 
   return Object.fromEntries(Object.entries(settings).filter(([, value]) => value !== undefined));
 }
 
-function currentEnvironment(more: Record<string, string>): Record<string, string> {
-  return { ...(process.env as Record<string, string>), ...more };
+/** Where the path itself says it all, the current folder may even be gone. */
+function absolute(file: string): string {
+  return path.isAbsolute(file) ? path.resolve(file) : path.resolve(callerFolder(), file);
 }
 
 /** Files that are another thing, or nothing, to each process that opens them. */
 const ourOwnInput = /^(\/dev\/(stdin|stdout|stderr|tty|fd\/.*)|\/proc\/(self|thread-self|\d+)\/fd\/.*)$/;
 
 function readableFile(file: string): string {
-  const full = path.resolve(file);
+  const full = absolute(file);
   if (file === '-' || ourOwnInput.test(full)) {
     throw new CorralError(
       'INVALID_PARAMS',
-      `--stdin ${file}: the daemon starts the job, and cannot see what is open here. Write it to a file first: cat >input; then --stdin input`,
+      `--stdin ${showBytes(file)}: the daemon starts the job, and cannot see what is open here. Write it to a file first: cat >input; then --stdin input`,
     );
   }
-  if (!fs.existsSync(full)) throw new CorralError('INVALID_PARAMS', `--stdin ${file}: there is no such file.`);
+  if (!fs.existsSync(pathFromText(full)))
+    throw new CorralError('INVALID_PARAMS', `--stdin ${showBytes(file)}: there is no such file.`);
   return full;
 }
 

@@ -1,4 +1,4 @@
-import { CorralError, errorTable, formatDuration, isErrno, type JobView } from '../../protocol/index.ts';
+import { CorralError, errorTable, formatDuration, isErrno, type JobView, showBytes } from '../../protocol/index.ts';
 
 /** Data goes to stdout. */
 export function printLine(line = ''): void {
@@ -122,11 +122,13 @@ export function commandLine(command: readonly string[]): string {
 }
 
 function quoted(word: string): string {
+  // The quotes in which bash, zsh and ksh read \xff as that byte.
+  if (!word.isWellFormed()) return `$'${showBytes(word.replaceAll(/['\\]/g, '\\$&'))}'`;
   return /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`;
 }
 
 /** A job's text must not be able to move the cursor. */
 export function oneLine(text: string): string {
   // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what it is about
-  return text.replace(/[\u0000-\u001f\u007f-\u009f]+/g, ' ');
+  return showBytes(text).replace(/[\u0000-\u001f\u007f-\u009f]+/g, ' ');
 }

@@ -75,6 +75,24 @@ const migrations: readonly string[] = [
       AND NOT EXISTS (SELECT 1 FROM jobs WHERE environment_id = OLD.environment_id);
   END;
   `,
+  // Reads each job once to count it: 2 s in a store of a million.
+  `
+  -- Counting a million jobs takes a scan. A status that no job ever had has no row.
+  CREATE TABLE job_counts (status TEXT PRIMARY KEY, jobs INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+  INSERT INTO job_counts SELECT status, count(*) FROM jobs GROUP BY status;
+  CREATE TRIGGER jobs_count_in AFTER INSERT ON jobs BEGIN
+    INSERT INTO job_counts VALUES (NEW.status, 1) ON CONFLICT (status) DO UPDATE SET jobs = jobs + 1;
+  END;
+  CREATE TRIGGER jobs_count_on AFTER UPDATE OF status ON jobs WHEN NEW.status <> OLD.status BEGIN
+    UPDATE job_counts SET jobs = jobs - 1 WHERE status = OLD.status;
+    INSERT INTO job_counts VALUES (NEW.status, 1) ON CONFLICT (status) DO UPDATE SET jobs = jobs + 1;
+  END;
+  CREATE TRIGGER jobs_count_out AFTER DELETE ON jobs BEGIN
+    UPDATE job_counts SET jobs = jobs - 1 WHERE status = OLD.status;
+  END;
+
+  CREATE INDEX jobs_by_group ON jobs (group_name, status, id);
+  `,
 ];
 
 export const schemaVersion = migrations.length;

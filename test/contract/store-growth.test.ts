@@ -1,0 +1,162 @@
+/** What the store is asked costs the same with no job and with a million: every statement finds its rows by an index. */
+import assert from 'node:assert/strict';
+import fs from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
+import { describe, type TestContext, test } from 'node:test';
+import { beginAttempt, definitionFrom, type Job, withPhase } from '../../src/daemon/core/index.ts';
+import { type JobQuery, SqliteStore } from '../../src/daemon/store/index.ts';
+import { type JobStatus, jobStatuses } from '../../src/protocol/index.ts';
+import { makeFinishedJobs } from '../support/finished-jobs.ts';
+
+function storeFile(t: TestContext): string {
+  const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'corral-growth-'));
+  t.after(() => fs.rmSync(dir, { recursive: true, force: true }));
+  return `${dir}/corral.db`;
+}
+
+function queued(id: number, idempotencyKey: string | null = null): Job {
+  const spec = {
+    command: ['true'],
+    env: { PATH: '/bin' },
+    cwd: '/',
+    ...(idempotencyKey === null ? {} : { idempotencyKey }),
+  };
+  return {
+    id,
+    definition: definitionFrom(spec, { maxRuntimeMs: null, killGraceMs: null }),
+    submittedWallMs: 1,
+    phase: { status: 'queued' },
+    attempts: [],
+  };
+}
+
+const first: JobQuery = { statuses: null, group: null, order: 'newest', cursor: null, limit: 200 };
+const queries: JobQuery[] = (['newest', 'oldest'] as const).flatMap((order) =>
+  [null, 10_000].flatMap((cursor) =>
+    [null, 'other'].flatMap((group) =>
+      [null, ['completed'], ['completed', 'failed', 'cancelled'], ['queued', 'running']].map(
+        (statuses): JobQuery => ({ ...first, order, cursor, group, statuses: statuses as JobStatus[] | null }),
+      ),
+    ),
+  ),
+);
+
+/** Everything that a daemon asks of its store. */
+function useAll(store: SqliteStore, nextId: number): void {
+  store.load();
+  store.countJobs();
+  for (const query of queries) store.listJobs(query);
+  store.findJob(nextId - 1);
+  store.findJobByKey('key 77');
+  const job = queued(nextId, 'new key');
+  const starting = beginAttempt(job, 'scan');
+  const ended = withPhase(starting, { status: 'failed', cause: 'exit', finishedWallMs: 9 });
+  store.commit([{ kind: 'job', before: null, after: job }], 1);
+  store.commit([{ kind: 'job', before: job, after: starting }], 1);
+  store.commit([{ kind: 'job', before: starting, after: ended }], 1);
+  store.commit([{ kind: 'jobRemoved', jobId: nextId }], 1);
+}
+
+/** Every statement that is run on a database while `work` runs, those of triggers and foreign keys aside. */
+function statementsOf(t: TestContext, work: () => void): string[] {
+  const statements = new Set<string>();
+  const { prepare } = DatabaseSync.prototype;
+  t.mock.method(DatabaseSync.prototype, 'prepare', function (this: DatabaseSync, sql: string) {
+    statements.add(sql);
+    return prepare.call(this, sql);
+  });
+  work();
+  t.mock.restoreAll();
+  return [...statements].filter((sql) => !sql.startsWith('PRAGMA'));
+}
+
+function planOf(db: DatabaseSync, sql: string): string[] {
+  return db
+    .prepare(`EXPLAIN QUERY PLAN ${sql}`)
+    .all(...Array(sql.split('?').length - 1).fill(null))
+    .map((row) => String(row.detail));
+}
+
+/** A scan of a table that does not grow with the jobs is none to worry about. */
+const grows = (step: string) =>
+  /TEMP B-TREE/.test(step) || (/^SCAN /.test(step) && !/^SCAN (groups|job_counts|sqlite_sequence|meta)\b/.test(step));
+
+describe('20,000 jobs that have ended', () => {
+  test('no statement of the store scans or sorts them', (t) => {
+    const file = storeFile(t);
+    makeFinishedJobs(file, 20_000);
+    const statements = statementsOf(t, () => {
+      const store = new SqliteStore(file);
+      useAll(store, 20_001);
+      store.close();
+    });
+    assert.ok(statements.length > 15, 'the statements were seen');
+    const db = new DatabaseSync(file);
+    t.after(() => db.close());
+    const trigger =
+      'SELECT 1 FROM environments WHERE id = ? AND NOT EXISTS (SELECT 1 FROM jobs WHERE environment_id = ?)';
+    for (const sql of [...statements, trigger]) assert.deepEqual(planOf(db, sql).filter(grows), [], sql);
+    const controls = [
+      'SELECT status, count(*) FROM jobs GROUP BY status',
+      "SELECT id FROM jobs WHERE status IN ('failed', 'completed') ORDER BY id LIMIT 2",
+      "SELECT id FROM jobs WHERE name = 'x'",
+    ];
+    for (const sql of controls) assert.notDeepEqual(planOf(db, sql).filter(grows), [], `control: ${sql}`);
+  });
+
+  test('their counts are kept through every change, and made up for a store that had none', (t) => {
+    const file = storeFile(t);
+    makeFinishedJobs(file, 300);
+    const store = new SqliteStore(file);
+    t.after(() => store.close());
+    const none = Object.fromEntries(jobStatuses.map((status) => [status, 0]));
+    const counts = { ...none, completed: 200, failed: 100 };
+    assert.deepEqual(store.countJobs(), counts);
+    const job = queued(301);
+    store.commit([{ kind: 'job', before: null, after: job }], 1);
+    assert.deepEqual(store.countJobs(), { ...counts, queued: 1 });
+    const starting = beginAttempt(job, 'scan');
+    store.commit([{ kind: 'job', before: job, after: starting }], 1);
+    assert.deepEqual(store.countJobs(), { ...counts, starting: 1 });
+    const again = { ...starting, phase: { status: 'queued' } as const };
+    store.commit([{ kind: 'job', before: starting, after: again }], 1);
+    assert.throws(() =>
+      store.commit(
+        [
+          { kind: 'jobRemoved', jobId: 1 },
+          { kind: 'job', before: null, after: job },
+        ],
+        1,
+      ),
+    );
+    assert.deepEqual(store.countJobs(), { ...counts, queued: 1 }, 'a commit that failed counts nothing');
+    store.commit(
+      [1, 3, 301].map((jobId) => ({ kind: 'jobRemoved', jobId })),
+      1,
+    );
+    assert.deepEqual(store.countJobs(), { ...counts, completed: 199, failed: 99 });
+  });
+
+  test('pages of every filter hold each job once, in order', (t) => {
+    const file = storeFile(t);
+    makeFinishedJobs(file, 1_000);
+    const store = new SqliteStore(file);
+    t.after(() => store.close());
+    const all = Array.from({ length: 1_000 }, (_, index) => index + 1);
+    for (const { order, group, statuses } of queries) {
+      const seen: number[] = [];
+      for (let cursor: number | null = null; ; ) {
+        const ids: number[] = store.listJobs({ order, group, statuses, cursor, limit: 90 }).map(({ id }) => id);
+        if (ids.length === 0) break;
+        seen.push(...ids);
+        cursor = ids.at(-1) as number;
+      }
+      const wanted = all
+        .filter((id) => group === null || id % 2 === 0)
+        .filter((id) => statuses === null || statuses.includes(id % 3 === 0 ? 'failed' : 'completed'));
+      assert.deepEqual(seen, order === 'oldest' ? wanted : wanted.toReversed());
+    }
+  });
+});

@@ -7,20 +7,21 @@ import { CorralError, isErrno, textFromBytes } from '../protocol/index.ts';
 
 const replacement = '\ufffd';
 
-/** `process.argv`, exact. Shells and Node's own flags stand before it on the kernel's command line, so it is counted from the end. */
-export function callerArguments(argv: readonly string[] = process.argv): string[] {
+/** `process.argv`, which is handed in, exact. Node's own flags stand before it on the kernel's command line: it is counted from the end. */
+export function callerArguments(argv: readonly string[]): string[] {
   const [node = '', script = '', ...words] = argv;
   if (!words.some((word) => word.includes(replacement))) return [...argv];
   const exact = readStrings('/proc/self/cmdline').slice(-words.length);
   return [node, script, ...words.map((word, index) => exactly(word, exact[index]))];
 }
 
-/** `process.env`, exact. What was changed since the start counts as it is now. */
-export function callerEnvironment(): Record<string, string> {
+/** `process.env`, which is handed in, exact. What was changed since the start counts as it is now. */
+export function callerEnvironment(current: Readonly<Record<string, string | undefined>>): Record<string, string> {
   const env: Record<string, string> = {};
   let isLossy = false;
-  for (const [name, value] of Object.entries(process.env)) {
-    // A variable whose name is not UTF-8 is listed by Node, but has no value.
+  // Node knows of a variable whose name is not UTF-8, but not its value, so Object.keys passes it over.
+  for (const name of Reflect.ownKeys(current).map(String)) {
+    const value = current[name];
     isLossy ||= name.includes(replacement) || value === undefined || value.includes(replacement);
     if (value !== undefined) env[name] = value;
   }

@@ -277,7 +277,7 @@ export class Client implements AsyncDisposable {
   /** What the caller lends a job that does not name it itself. A folder that has gone is no harm to one that does. */
   #fromCaller({ env, cwd }: Partial<JobSpec>): Pick<JobSpec, 'env' | 'cwd'> {
     return {
-      env: env ?? (this.#env === null ? callerEnvironment() : definedOnly(this.#env)),
+      env: env ?? (this.#env === null ? callerEnvironment(process.env) : definedOnly(this.#env)),
       cwd: cwd ?? callerFolder(),
     };
   }

@@ -67,7 +67,7 @@ export function jobSettings(flags: JobFlags): Partial<JobRequest> & { command?: 
     group: flags.group,
     priority: flags.priority,
     cwd: absolute(flags.cwd ?? '.'),
-    env: { ...callerEnvironment(), ...flags.env },
+    env: { ...callerEnvironment(process.env), ...flags.env },
     stdin: flags.stdin === undefined ? undefined : readableFile(flags.stdin),
     splitOutput: flags.splitOutput,
     maxRuntimeMs: flags.maxRuntime === 'off' ? null : flags.maxRuntime,

@@ -50,6 +50,9 @@ function useAll(store: SqliteStore, nextId: number): void {
   for (const query of queries) store.listJobs(query);
   store.findJob(nextId - 1);
   store.findJobByKey('key 77');
+  store.lastEvent();
+  store.listEvents({ after: 9_000, jobId: null, limit: 100 });
+  store.listEvents({ after: 0, jobId: 77, limit: 100 });
   const job = queued(nextId, 'new key');
   const starting = beginAttempt(job, 'scan');
   const ended = withPhase(starting, { status: 'failed', cause: 'exit', finishedWallMs: 9 });

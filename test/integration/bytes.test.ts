@@ -73,9 +73,9 @@ test('the command line passes bytes that are not UTF-8 to the job: arguments, en
 
   const missing = await shell(
     cli,
-    '"$corral" run -- "$(printf "no\\377")"; "$corral" run -C "$(printf "/no\\377")" true',
+    '"$corral" run -- "$(printf "./no\\377")"; "$corral" run -C "$(printf "/no\\377")" true',
   );
-  assert.match(missing.stderr, /no\\xff: command not found.*\n.*cannot start in \/no\\xff: there is no such folder/);
+  assert.match(missing.stderr, /\.\/no\\xff: no such file\n.*cannot start in \/no\\xff: there is no such folder/);
   const noInput = await shell(cli, '"$corral" run --stdin "$(printf "no\\377")" true');
   assert.deepEqual([noInput.code, /--stdin no\\xff: there is no such file/.test(noInput.stderr)], [2, true]);
 });

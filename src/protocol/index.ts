@@ -1,5 +1,5 @@
-export * from './doctor.ts';
 export * from './bytes.ts';
+export * from './doctor.ts';
 export * from './errors.ts';
 export * from './frames.ts';
 export * from './health.ts';

@@ -1,3 +1,4 @@
+import fs from 'node:fs';
 import { DatabaseSync } from 'node:sqlite';
 import { SqliteStore } from '../../src/daemon/store/index.ts';
 
@@ -31,4 +32,8 @@ export function makeFinishedJobs(file: string, count: number): void {
     COMMIT;
   `);
   db.close();
+  // Or the first commit of whoever opens it waits for all of this to reach the disk.
+  const fd = fs.openSync(file, 'r+');
+  fs.fsyncSync(fd);
+  fs.closeSync(fd);
 }

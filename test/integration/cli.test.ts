@@ -287,7 +287,10 @@ test('--help of each verb has an example', async (t) => {
   const verbs = [...help.matchAll(/^ {2}([a-z]+)(?: |\|)/gm)]
     .map((match) => match[1] ?? '')
     .filter((verb) => verb !== 'help');
-  assert.deepEqual(verbs.join(' '), 'run attach submit ls show logs wait cancel kill rm group daemon completion');
+  assert.deepEqual(
+    verbs.join(' '),
+    'run attach submit ls show logs wait cancel kill rm group events health doctor daemon completion',
+  );
   const subverbs = ['set', 'ls']
     .map((verb) => ['group', verb])
     .concat(['run', 'start', 'stop', 'status'].map((verb) => ['daemon', verb]));

@@ -52,7 +52,7 @@ const bashLines: { line: string; replies: string[] }[] = [
   { line: 'ls|--group|', replies: ['default'] },
   { line: 'run|--stdin|some', replies: ['some input', 'somewhere'] },
   { line: 'run|-C|some', replies: ['somewhere'] },
-  { line: 'run|-e|A|=|b|--|corra', replies: ['corral'] },
+  { line: 'run|-e|A|=|b|--|corra', replies: ['corral', 'corrald'] },
   { line: 'run|cat|some', replies: ['some input', 'somewhere'] },
 ];
 

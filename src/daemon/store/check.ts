@@ -22,9 +22,15 @@ export function findDamage(db: DatabaseSync, depth: 'quick' | 'full'): string[] 
       .slice(0, maxFindings)
       .map((row) => `row ${row.rowid} of ${row.table} refers to a missing ${row.parent}`);
   } catch (error) {
-    if (!(error instanceof Error)) throw error;
+    if (!(error instanceof Error && isDamage(error))) throw error;
     return [error.message]; // Damage may be such that not even the check can be run.
   }
+}
+
+/** SQLITE_CORRUPT and SQLITE_NOTADB; SQLITE_ERROR where the text of the schema makes no sense. sqlite.org/rescode.html */
+export function isDamage(error: Error): boolean {
+  const code = 'errcode' in error ? Number(error.errcode) & 0xff : 0;
+  return code === 11 || code === 26 || code === 1;
 }
 
 export interface StoreInspection {

@@ -1,0 +1,61 @@
+import type { DatabaseSync, StatementSync } from 'node:sqlite';
+
+/** What gives the ids of one page. */
+interface PageStatements {
+  readonly ofAll: StatementSync;
+  readonly ofStatus: StatementSync;
+  readonly ofGroup: StatementSync;
+}
+
+const selectJob =
+  'SELECT jobs.*, environments.variables FROM jobs JOIN environments ON environments.id = jobs.environment_id';
+
+export type Statements = ReturnType<typeof prepareStatements>;
+
+/** Every statement of the store, compiled once. */
+export function prepareStatements(db: DatabaseSync) {
+  return {
+    insertJob: db.prepare(
+      `INSERT INTO jobs (id, status, cause, group_name, name, priority, submitted_wall_ms, idempotency_key, environment_id, definition)
+       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+    ),
+    updateJob: db.prepare('UPDATE jobs SET status = ?, cause = ?, finished_wall_ms = ? WHERE id = ?'),
+    deleteJob: db.prepare('DELETE FROM jobs WHERE id = ?'),
+    putAttempt: db.prepare(
+      `INSERT OR REPLACE INTO attempts (job_id, number, tier, pid, start_ticks, boot_id, started_wall_ms, finished_wall_ms, cause,
+         exit_code, exit_signal, strays, cpu_ms, peak_rss_bytes, message) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+    ),
+    deleteAttempts: db.prepare('DELETE FROM attempts WHERE job_id = ? AND number > ?'),
+    insertEvent: db.prepare(
+      'INSERT INTO events (wall_ms, job_id, attempt, from_status, to_status, cause) VALUES (?, ?, ?, ?, ?, ?)',
+    ),
+    putGroup: db.prepare(
+      `INSERT INTO groups (name, parallel, max_queued) VALUES (?, ?, ?)
+       ON CONFLICT (name) DO UPDATE SET parallel = excluded.parallel, max_queued = excluded.max_queued`,
+    ),
+    findEnvironment: db.prepare('SELECT id FROM environments WHERE digest = ?'),
+    insertEnvironment: db.prepare('INSERT INTO environments (digest, variables) VALUES (?, ?)'),
+    findJob: db.prepare(`${selectJob} WHERE jobs.id = ?`),
+    findJobByKey: db.prepare(`${selectJob} WHERE jobs.idempotency_key = ?`),
+    findAttempts: db.prepare('SELECT * FROM attempts WHERE job_id = ? ORDER BY number'),
+    countJobs: db.prepare('SELECT status, jobs FROM job_counts'),
+    pages: { oldest: pageStatements(db, 'id > ?', 'ASC'), newest: pageStatements(db, 'id < ?', 'DESC') },
+    listEvents: db.prepare('SELECT * FROM events WHERE seq > ? ORDER BY seq LIMIT ?'),
+    listEventsOfJob: db.prepare('SELECT * FROM events WHERE seq > ? AND job_id = ? ORDER BY seq LIMIT ?'),
+    lastEvent: db.prepare("SELECT seq FROM sqlite_sequence WHERE name = 'events'"),
+    lastJob: db.prepare("SELECT seq FROM sqlite_sequence WHERE name = 'jobs'"),
+    listGroups: db.prepare('SELECT name, parallel, max_queued FROM groups'),
+    instance: db.prepare("SELECT value FROM meta WHERE key = 'instance'"),
+    drawInstance: db.prepare("INSERT INTO meta (key, value) VALUES ('instance', ?) ON CONFLICT DO NOTHING"),
+  };
+}
+
+function pageStatements(db: DatabaseSync, beyond: string, direction: 'ASC' | 'DESC'): PageStatements {
+  const select = (condition: string) =>
+    db.prepare(`SELECT id FROM jobs WHERE ${condition}${beyond} ORDER BY id ${direction} LIMIT ?`);
+  return {
+    ofAll: select(''),
+    ofStatus: select('status = ? AND '),
+    ofGroup: select('group_name = ? AND status = ? AND '),
+  };
+}

@@ -6,6 +6,7 @@
 import fs from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { z } from 'zod';
+import { callLimits } from '../src/daemon/ipc/dispatch.ts';
 import { maxConnections } from '../src/daemon/ipc/server.ts';
 import {
   errorTable,
@@ -254,6 +255,8 @@ function limitsTable(): string {
       ['an answer', `${grouped(frameLimits.maxFrameBytes)} bytes`, '`FRAME_TOO_LARGE` in its place; ask for less'],
       ['time to complete a frame that was begun', `${grouped(frameLimits.frameTimeoutMs)} ms`, '`PARSE_ERROR`, closed'],
       ['bytes that wait for a client that does not read', grouped(frameLimits.maxPendingBytes), 'closed'],
+      ['calls of one connection that wait for an answer', grouped(callLimits.maxCalls), '`TOO_MANY_CALLS`'],
+      ['bytes of the requests of such calls', grouped(callLimits.maxRequestBytes), '`TOO_MANY_CALLS`'],
       ['connections', grouped(maxConnections), '`TOO_MANY_CONNECTIONS`, closed'],
       ['`holdMs`', `${grouped(maxHoldMs)} ms`, '`INVALID_PARAMS`'],
       ['a piece of output, before base64', `${grouped(maxLogChunkBytes)} bytes`, '`INVALID_PARAMS`'],

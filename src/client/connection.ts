@@ -33,6 +33,9 @@ export interface CallLimits {
 /** Pause before connecting again; a daemon that restarts is back in a tenth of a second. */
 const reconnectDelayMs = 50;
 
+/** Pause before a call is repeated that was one too many for the connection. */
+const crowdedDelayMs = 1_000;
+
 /** How long the answer to a wait that is over may take. */
 const answerMs = 1_000;
 
@@ -61,12 +64,19 @@ export class Connection {
     limits: CallLimits = {},
   ): Promise<MethodResult<M>> {
     const { holdMs = 0, untilMs = Number.POSITIVE_INFINITY } = limits;
+    let asked = params;
     for (;;) {
       const transport = await this.#reconnected(untilMs);
       try {
-        const result = await transport.call(method, params, this.#deadlineMs(holdMs, untilMs));
+        const result = await transport.call(method, asked, this.#deadlineMs(holdMs, untilMs));
         return methods[method].result.parse(result) as MethodResult<M>;
       } catch (error) {
+        if (error instanceof CorralError && error.code === 'TOO_MANY_CALLS' && performance.now() < untilMs) {
+          // It was not carried out. While so many are held, this one asks now and then.
+          await delay(crowdedDelayMs);
+          if ('holdMs' in asked) asked = { ...asked, holdMs: 0 };
+          continue;
+        }
         if (!(error instanceof CorralError) || error.code !== 'CONNECTION_LOST') throw error;
         if (this.#isClosed)
           throw new CorralError('CLIENT_CLOSED', 'The client was closed while the call was under way.');

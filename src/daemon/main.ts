@@ -3,11 +3,12 @@ import fs from 'node:fs';
 import { CorralError, errorTable, type GroupView, isErrno, version } from '../protocol/index.ts';
 import { LiveConfig } from './config/index.ts';
 import { assessHealth, currentAttempt } from './core/index.ts';
-import { startIpcServer } from './ipc/index.ts';
+import { connectionsWithin, startIpcServer } from './ipc/index.ts';
 import {
   becomeSubreaper,
   ChildReaper,
   closeInheritedDescriptors,
+  descriptorLimit,
   peerCredentials,
   ServiceManager,
 } from './linux/index.ts';
@@ -37,7 +38,7 @@ async function main(): Promise<void> {
     ...checkOwnFiles(stateDir, uid),
   ];
   const { guardianLockFd } = await lockStateDir(stateDir);
-  lockSocket(socket);
+  const socketLock = lockSocket(socket);
   const log = createLog({
     level: config.logLevel,
     file: isBackground ? `${stateDir}/daemon.log` : null,
@@ -114,8 +115,13 @@ async function main(): Promise<void> {
   };
   const server = await startIpcServer({
     socketPath: socket,
+    maxConnections: connectionsWithin(descriptorLimit()),
     ownerUid: uid,
     peerUid: (fd) => peerCredentials(fd).uid,
+    claimSocket: () => {
+      makePrivateDir(runtimeDir, uid);
+      return socketLock.claim();
+    },
     log,
     backend: {
       supervisor,

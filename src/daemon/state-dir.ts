@@ -137,16 +137,52 @@ function endGuardian(lockFd: number): void {
 }
 
 /**
- * Takes the socket for this process. Whoever binds removes what is there, so a daemon of another state directory must not.
+ * The right to bind a socket's path. Whoever binds removes what is there, so a daemon of another state directory must not.
+ *
+ * The right goes with the lock file that is at `${socket}.lock`, not with one that was there and was removed: two daemons would
+ * each hold one otherwise.
+ */
+export class SocketLock {
+  readonly #path: string;
+  #fd: number | null = null;
+
+  constructor(socket: string) {
+    this.#path = `${socket}.lock`;
+  }
+
+  /** Takes the lock, or takes it again where its file was removed. `false`: another daemon has it. */
+  claim(): boolean {
+    if (this.#fd !== null && isFileAt(this.#path, this.#fd)) return true;
+    const fd = openLock(this.#path);
+    // Between the opening and the locking the file may have been removed, and another made and locked.
+    if (!tryLock(fd) || !isFileAt(this.#path, fd)) {
+      fs.closeSync(fd);
+      return false;
+    }
+    if (this.#fd !== null) fs.closeSync(this.#fd);
+    this.#fd = fd;
+    return true;
+  }
+}
+
+/**
+ * Takes the socket for this process.
  *
  * @throws CorralError `DAEMON_RUNNING` where another daemon has it
  */
-export function lockSocket(socket: string): void {
-  if (tryLock(openLock(`${socket}.lock`))) return;
+export function lockSocket(socket: string): SocketLock {
+  const lock = new SocketLock(socket);
+  if (lock.claim()) return lock;
   throw new CorralError(
     'DAEMON_RUNNING',
     `Another corral daemon already serves the socket ${socket}. Name another: CORRAL_RUNTIME_DIR or CORRAL_SOCKET.`,
   );
+}
+
+function isFileAt(path: string, fd: number): boolean {
+  const there = fs.statSync(path, { throwIfNoEntry: false, bigint: true });
+  const held = fs.fstatSync(fd, { bigint: true });
+  return there !== undefined && there.dev === held.dev && there.ino === held.ino;
 }
 
 function openLock(path: string): number {

@@ -25,6 +25,11 @@ export const errorTable = {
   PROTOCOL_MISMATCH: { rpc: -32002, exit: 125, about: 'Client and daemon share no protocol version.' },
   NOT_PERMITTED: { rpc: -32003, exit: 125, about: 'The peer is neither the owner of the daemon nor root.' },
   TOO_MANY_CONNECTIONS: { rpc: -32004, exit: 125, about: 'The daemon serves as many clients as it allows.' },
+  TOO_MANY_CALLS: {
+    rpc: -32005,
+    exit: 125,
+    about: 'The connection waits for as many answers as it may; the call was not carried out.',
+  },
   JOB_NOT_FOUND: { rpc: -32010, exit: 1, about: 'No job has this id: it never existed, or its record is gone.' },
   JOB_RUNNING: { rpc: -32011, exit: 1, about: 'The job has not ended, so its record cannot be removed.' },
   JOB_NOT_RUNNING: { rpc: -32012, exit: 1, about: 'The job has no live process, so it cannot be signalled.' },

@@ -28,11 +28,21 @@ export type IncomingFrame =
       readonly data: { code: 'PARSE_ERROR' | 'FRAME_TOO_LARGE'; message: string; fatal: boolean };
     };
 
-/** The part of a frame that has arrived so far. One per connection. */
+/** What has arrived of a connection and was not handed on yet. One per connection. */
 export interface PartialFrame {
+  /** The pieces of the frame that has begun. */
   chunks: string[];
   bytes: number;
   cancelTimeout: (() => void) | null;
+  /** Arrived and not looked at, from `unreadAt` on. Empty but where frames are taken one by one (`onFrames`). */
+  unread: string;
+  unreadAt: number;
+  /** Size of the frame that `next` returned last. */
+  frameBytes: number;
+}
+
+export function emptyPartialFrame(): PartialFrame {
+  return { chunks: [], bytes: 0, cancelTimeout: null, unread: '', unreadAt: 0, frameBytes: 0 };
 }
 
 /** node-ipc keeps the value that `read` returns, and hands it back with the next chunk. `''` is the state before the first. */
@@ -42,6 +52,11 @@ export interface FrameParserOptions {
   readonly accepts: readonly FrameType[];
   /** Starts the deadline of a frame that has begun; returns how to cancel it. Without it frames may take for ever. */
   readonly onFrameBegun?: (partial: PartialFrame) => () => void;
+  /**
+   * Called where whole frames have arrived: the owner takes them one by one with `next`, when it wants to, and stops reading the
+   * socket meanwhile. Without it each is handed on as soon as it is complete.
+   */
+  readonly onFrames?: (partial: PartialFrame) => void;
   readonly maxFrameBytes?: number;
   /** What to send in place of data that would be larger than a frame. Without it such data is sent, and the peer refuses it. */
   readonly insteadOfTooLarge?: (data: unknown) => unknown;
@@ -84,6 +99,36 @@ export function createFrameParser(options: FrameParserOptions) {
     );
   }
 
+  /** The next frame of what has arrived, or `null` where the rest is no whole frame. After a fatal one there is none. */
+  function next(partial: PartialFrame): IncomingFrame | null {
+    const { unread, unreadAt } = partial;
+    const end = unread.indexOf(delimiter, unreadAt);
+    if (end !== -1) {
+      const tail = unread.slice(unreadAt, end);
+      const text = partial.chunks.length === 0 ? tail : partial.chunks.join('') + tail;
+      partial.frameBytes = partial.bytes + Buffer.byteLength(tail);
+      reset(partial);
+      partial.unreadAt = end + 1;
+      if (partial.unreadAt === unread.length) forgetUnread(partial);
+      if (partial.frameBytes <= maxFrameBytes) return decode(text);
+      forgetUnread(partial);
+      return tooLarge();
+    }
+    if (unread === '') return null;
+    const rest = unreadAt === 0 ? unread : unread.slice(unreadAt);
+    forgetUnread(partial);
+    partial.bytes += Buffer.byteLength(rest);
+    if (partial.bytes > maxFrameBytes) {
+      reset(partial);
+      return tooLarge();
+    }
+    partial.chunks.push(rest);
+    // One-byte writes must not make a list of a million strings.
+    if (partial.chunks.length >= 1024) partial.chunks = [partial.chunks.join('')];
+    partial.cancelTimeout ??= options.onFrameBegun?.(partial) ?? null;
+    return null;
+  }
+
   return {
     raw: false,
     encoding: 'utf8',
@@ -95,35 +140,25 @@ export function createFrameParser(options: FrameParserOptions) {
       return isTooLarge && options.insteadOfTooLarge ? encodeFrame(type, options.insteadOfTooLarge(data)) : frame;
     },
 
-    /** Consumes one chunk; calls `receive` for each frame that it completes. Never throws on any input. */
+    next,
+
+    /** Lets go of all that has arrived. */
+    discard(partial: PartialFrame): void {
+      forgetUnread(partial);
+      reset(partial);
+    },
+
+    /** Consumes one chunk; hands on each frame that it completes, or says that there are some. Never throws on any input. */
     read(state: ReadState, chunk: string, receive: (frame: IncomingFrame) => void): PartialFrame {
-      const partial = state === '' ? { chunks: [], bytes: 0, cancelTimeout: null } : state;
-      let start = 0;
-      for (let end = chunk.indexOf(delimiter); end !== -1; end = chunk.indexOf(delimiter, start)) {
-        const tail = chunk.slice(start, end);
-        start = end + 1;
-        const text = partial.chunks.length === 0 ? tail : partial.chunks.join('') + tail;
-        const bytes = partial.bytes + Buffer.byteLength(tail);
-        reset(partial);
-        if (bytes > maxFrameBytes) {
-          receive(tooLarge());
-          return partial;
-        }
-        receive(decode(text));
+      const partial = state === '' ? emptyPartialFrame() : state;
+      const hasBacklog = partial.unread !== '';
+      partial.unread = hasBacklog ? partial.unread.slice(partial.unreadAt) + chunk : chunk;
+      partial.unreadAt = 0;
+      if (options.onFrames !== undefined && (hasBacklog || chunk.includes(delimiter))) {
+        options.onFrames(partial);
+        return partial;
       }
-      if (start < chunk.length) {
-        const rest = start === 0 ? chunk : chunk.slice(start);
-        partial.bytes += Buffer.byteLength(rest);
-        if (partial.bytes > maxFrameBytes) {
-          reset(partial);
-          receive(tooLarge());
-          return partial;
-        }
-        partial.chunks.push(rest);
-        // One-byte writes must not make a list of a million strings.
-        if (partial.chunks.length >= 1024) partial.chunks = [partial.chunks.join('')];
-        partial.cancelTimeout ??= options.onFrameBegun?.(partial) ?? null;
-      }
+      for (let frame = next(partial); frame !== null; frame = next(partial)) receive(frame);
       return partial;
     },
   };
@@ -134,6 +169,11 @@ function reset(partial: PartialFrame): void {
   partial.bytes = 0;
   partial.cancelTimeout?.();
   partial.cancelTimeout = null;
+}
+
+function forgetUnread(partial: PartialFrame): void {
+  partial.unread = '';
+  partial.unreadAt = 0;
 }
 
 function malformed(code: 'PARSE_ERROR' | 'FRAME_TOO_LARGE', message: string, fatal = false): IncomingFrame {

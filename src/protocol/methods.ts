@@ -89,6 +89,7 @@ export const generalErrors = [
   'HELLO_REQUIRED',
   'INVALID_PARAMS',
   'FRAME_TOO_LARGE',
+  'TOO_MANY_CALLS',
   'INTERNAL',
 ] as const satisfies readonly ErrorCode[];
 

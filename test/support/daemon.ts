@@ -51,6 +51,8 @@ export interface DaemonOptions {
   readonly env?: Record<string, string>;
   /** A disk of its own for the state, of this size, such as `8m`. Needs root: see `whyNoSmallDisk`. */
   readonly diskSize?: string;
+  /** A line of shell that comes before the daemon, in the same process: `ulimit -n 128`. */
+  readonly prelude?: string;
 }
 
 /** Why tests cannot have a small disk; `false` where they can. */
@@ -66,12 +68,13 @@ export class DaemonUnderTest {
   readonly #clients: Client[] = [];
   readonly #hasDisk: boolean;
   #instance: number | null = null;
+  readonly #prelude: string;
   #child: ChildProcess | null = null;
 
   constructor(t: TestContext, options: DaemonOptions = {}) {
     this.dir = fs.mkdtempSync(path.join(os.tmpdir(), 'corral-test-'));
     this.stateDir = `${this.dir}/state`;
-    this.socket = `${this.dir}/run/corral.sock`;
+    this.socket = options.env?.CORRAL_SOCKET ?? `${this.dir}/run/corral.sock`;
     this.env = {
       PATH: process.env.PATH ?? '/usr/bin:/bin',
       HOME: this.dir,
@@ -87,6 +90,7 @@ export class DaemonUnderTest {
       execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${options.diskSize},mode=700`, 'corral-test', this.stateDir]);
     }
     this.#hasDisk = options.diskSize !== undefined;
+    this.#prelude = options.prelude ?? ':';
     t.after(() => this.#cleanUp());
   }
 
@@ -98,7 +102,7 @@ export class DaemonUnderTest {
 
   /** Starts a daemon in the state directory. Resolves when it is ready. */
   async start(): Promise<this> {
-    const { child, report } = spawnDaemon(this.env);
+    const { child, report } = spawnDaemon(this.env, this.#prelude);
     this.#child = child;
     const text = await report;
     if (!text.includes('"ok":true')) throw new Error(`the daemon did not start: ${text}${this.log()}`);
@@ -166,8 +170,12 @@ function readInstance(stateDir: string): number {
 }
 
 /** Spawns a daemon; `report` resolves with the line in which it says that it is ready, or why not. */
-export function spawnDaemon(env: Record<string, string>): { child: ChildProcess; report: Promise<string> } {
-  const child = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', program], {
+export function spawnDaemon(
+  env: Record<string, string>,
+  prelude = ':',
+): { child: ChildProcess; report: Promise<string> } {
+  const daemon = [process.execPath, '--disable-warning=ExperimentalWarning', program];
+  const child = spawn('/bin/sh', ['-c', `${prelude}; exec "$@"`, 'sh', ...daemon], {
     cwd: '/',
     env: { ...env, CORRAL_BACKGROUND: '1' },
     stdio: ['ignore', 'pipe', 'inherit'],

@@ -5,6 +5,7 @@ import {
   type MethodName,
   methods,
   type RpcId,
+  type RpcRequest,
   type RpcResponse,
   requestSchema,
   rpcError,
@@ -13,14 +14,26 @@ import {
 import type { Call } from './backend.ts';
 import { handlers } from './methods/index.ts';
 
-/** What a connection has said so far. */
+export const callLimits = {
+  /** Calls of one connection that wait for their answers. */
+  maxCalls: 1_000,
+  /** So many more are taken if they are not to be held: whoever waits for a thousand jobs may still cancel them. */
+  extraShortCalls: 100,
+  /** Bytes of the requests that wait together; a `wait` for 5,000 jobs costs more than one for one. */
+  maxRequestBytes: 4 * 1024 * 1024,
+} as const;
+
+/** What a connection has said so far, and what it waits for. */
 export interface Session {
   hasSaidHello: boolean;
+  calls: number;
+  requestBytes: number;
 }
 
 /** Answers one request. Never throws: every failure is a coded answer, and what nobody foresaw goes to `onUnforeseen` as well. */
 export async function dispatch(
   data: unknown,
+  bytes: number,
   session: Session,
   call: Call,
   onUnforeseen: (error: unknown, method: string) => void,
@@ -34,6 +47,8 @@ export async function dispatch(
     );
   }
   const { id, method, params } = request.data;
+  session.calls += 1;
+  session.requestBytes += bytes;
   try {
     if (!isMethodName(method)) {
       throw new CorralError(
@@ -47,6 +62,7 @@ export async function dispatch(
         'Say hello first, to agree on a protocol version: {"method":"hello","params":{"protocols":[1]}}.',
       );
     }
+    checkCrowd(session, method, request.data);
     const result = run(method, params ?? {}, call);
     // Before anything is awaited: requests that were sent right behind the hello are already being looked at.
     if (method === 'hello') session.hasSaidHello = true;
@@ -59,7 +75,22 @@ export async function dispatch(
       'INTERNAL',
       `The daemon failed at "${method}". Its log says more: corral daemon status shows where it is.`,
     );
+  } finally {
+    session.calls -= 1;
+    session.requestBytes -= bytes;
   }
+}
+
+/** @throws CorralError `TOO_MANY_CALLS` before anything was done, so the call may be repeated whatever it is */
+function checkCrowd({ calls, requestBytes }: Session, method: MethodName, { params }: RpcRequest): void {
+  const isHeld = 'holdMs' in methods[method].params.shape && params?.holdMs !== 0;
+  const others = calls - 1;
+  const isTooMany = others >= callLimits.maxCalls + (isHeld ? 0 : callLimits.extraShortCalls);
+  if (!isTooMany && (others === 0 || requestBytes <= callLimits.maxRequestBytes)) return;
+  throw new CorralError(
+    'TOO_MANY_CALLS',
+    `This connection waits for the answers to ${others} calls, and no more are taken. Repeat it after some of them, or name several jobs in one call.`,
+  );
 }
 
 function run(method: MethodName, params: unknown, call: Call): unknown {

@@ -1,2 +1,2 @@
 export type { Backend } from './backend.ts';
-export { type IpcServer, startIpcServer } from './server.ts';
+export { connectionsWithin, type IpcServer, startIpcServer } from './server.ts';

@@ -73,6 +73,11 @@ export function describeSpawnFailure(failed: Failed, error: unknown): SpawnError
       `${file}: no process could be made (${error.code}); a limit on processes or memory is reached`,
       126,
     );
+  if (isErrno(error, 'EMFILE', 'ENFILE'))
+    return new SpawnError(
+      `${file}: no file can be opened (${error.code}); ${error.code === 'EMFILE' ? "the daemon's limit on open files is reached: start it with a higher one (ulimit -Hn, LimitNOFILE=)" : "the host's limit on open files is reached: raise it (sysctl fs.file-max)"}, or run fewer jobs at once`,
+      126,
+    );
   if (error instanceof Error) return new SpawnError(`${file}: ${error.message}`, 126);
   throw error;
 }

@@ -136,7 +136,7 @@ function openInput(path: string | null): number {
   try {
     fd = fs.openSync(pathFromText(path), fs.constants.O_RDONLY | fs.constants.O_NONBLOCK);
   } catch (error) {
-    if (!(error instanceof Error)) throw error;
+    if (!(error instanceof Error) || isErrno(error, 'EMFILE', 'ENFILE')) throw error;
     throw new SpawnError(`standard input ${path}: ${error.message}`, 126);
   }
   const stat = fs.fstatSync(fd);

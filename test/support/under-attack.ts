@@ -1,0 +1,111 @@
+import assert from 'node:assert/strict';
+import fs from 'node:fs';
+import type { TestContext } from 'node:test';
+import type { Client } from '../../src/client/index.ts';
+import { type DaemonUnderTest, startDaemon } from './daemon.ts';
+import { type Attack, type AttackReport, attack } from './hostile-worker.ts';
+import { waitFor } from './wait-for.ts';
+
+/**
+ * Round trips of the well-behaved client in one window. A window's p99 is so the third worst of 180 calls.
+ *
+ * What is compared is the median of the windows' p99: one stall of a busy machine spoils one window, and not the comparison;
+ * a daemon that is held up by its hostile clients spoils all of them.
+ */
+const tripsPerWindow = 60;
+const quietWindows = 4;
+
+/**
+ * How much resident memory may grow over a third wave, beyond the second. V8 collects lazily, so a few MiB come and go; half a
+ * frame, a connection or a job that is kept for each hostile frame is more.
+ */
+const maxGrowthMiB = 20;
+
+/** Below this a p99 says more about the machine than about the daemon. */
+const noiseMs = 10;
+
+/**
+ * A daemon is attacked, in three waves, while a well-behaved client works on: first with crowds and large frames too, then twice
+ * with as many small ones. Checks every answer, the client's p99, and that nothing stays behind.
+ */
+export async function underAttack(t: TestContext, wave: Omit<Attack, 'socket'>): Promise<void> {
+  const { daemon, client } = await startDaemon(t);
+  await workOn(client, 1, () => true); // What is slow only once: compilation, the first pages of the store.
+  const quiet = await workOn(client, quietWindows, () => true);
+  const before = footprint(daemon);
+
+  const windows: number[] = [];
+  const reports: AttackReport[] = [];
+  const footprints = [];
+  for (const number of [0, 1, 2]) {
+    let isOver = false;
+    const options = { ...wave, socket: daemon.socket, seed: wave.seed + number };
+    const [report, worked] = await Promise.all([
+      attack(number === 0 ? options : { ...options, crowd: 0, large: 0 }).finally(() => {
+        isOver = true;
+      }),
+      workOn(client, Number.POSITIVE_INFINITY, () => !isOver),
+    ]);
+    reports.push(report);
+    windows.push(...worked);
+    await waitFor('connections of the hostile clients are gone', () => footprint(daemon).fds === before.fds);
+    footprints.push(footprint(daemon));
+  }
+
+  const sent = reports.reduce((sum, report) => sum + report.sent, 0);
+  const figures = `seed ${wave.seed}: ${sent} frames; p99 ${median(windows).toFixed(1)} ms, quiet ${median(quiet).toFixed(1)} ms; RSS ${[before, ...footprints].map(({ rssMiB }) => rssMiB).join(' → ')} MiB; answers ${JSON.stringify(reports[0]?.codes)}`;
+  t.diagnostic(figures);
+  assert.deepEqual(
+    reports.flatMap((report) => report.faults),
+    [],
+    figures,
+  );
+  assert.equal((await client.status()).pid, daemon.pid, 'it is still the same daemon');
+  assert.deepEqual(errorsIn(daemon), [], figures);
+  assert.ok(median(windows) <= 3 * Math.max(noiseMs, median(quiet)), figures);
+  const [, second, third] = footprints;
+  assert.ok((third?.rssMiB ?? 0) - (second?.rssMiB ?? 0) < maxGrowthMiB, figures);
+}
+
+/** Submits, waits and lists; the p99 of each window, in ms. */
+async function workOn(client: Client, windows: number, goesOn: () => boolean): Promise<number[]> {
+  const p99s: number[] = [];
+  while (p99s.length < windows && goesOn()) {
+    const tookMs: number[] = [];
+    const timed = async <T>(call: Promise<T>): Promise<T> => {
+      const startedMs = performance.now();
+      const result = await call;
+      tookMs.push(performance.now() - startedMs);
+      return result;
+    };
+    for (let trip = 0; trip < tripsPerWindow; trip += 1) {
+      const { id } = await timed(client.submit({ command: ['true'] }));
+      const [job] = await timed(client.wait(id));
+      assert.equal(job?.status, 'completed');
+      const { jobs } = await timed(client.list({ limit: 10, order: 'newest' }));
+      assert.ok(jobs.length > 0);
+    }
+    p99s.push(tookMs.sort((a, b) => a - b)[Math.ceil(tookMs.length * 0.99) - 1] ?? 0);
+  }
+  return p99s;
+}
+
+function median(values: readonly number[]): number {
+  return [...values].sort((a, b) => a - b)[values.length >> 1] ?? 0;
+}
+
+function footprint(daemon: DaemonUnderTest): { fds: number; rssMiB: number } {
+  const status = fs.readFileSync(`/proc/${daemon.pid}/status`, 'utf8');
+  return {
+    fds: fs.readdirSync(`/proc/${daemon.pid}/fd`).length,
+    rssMiB: Math.round(Number(/VmRSS:\s+(\d+)/.exec(status)?.[1]) / 1024),
+  };
+}
+
+/** What the daemon did not foresee is in its log. */
+function errorsIn(daemon: DaemonUnderTest): string[] {
+  return daemon
+    .log()
+    .split('\n')
+    .filter((line) => line.includes('"level":"error"'));
+}

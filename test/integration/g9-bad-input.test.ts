@@ -8,7 +8,7 @@ import { attack } from '../support/hostile-worker.ts';
 import { underAttack } from '../support/under-attack.ts';
 
 test('G9: 3,000 hostile frames (10,000 in test:long): each gets a coded error or a closed connection, and nobody else notices', async (t) => {
-  await underAttack(t, { seed: 20_260_522, frames: 1_000, lanes: 4, pauseMs: 5, large: 10, crowd: 200 });
+  await underAttack(t, { seed: 20_260_522, frames: 1_000, lanes: 3, pauseMs: 6, large: 10, crowd: 200 });
 });
 
 const faulty: { name: string; answer: string | null; says: RegExp }[] = [

@@ -4,6 +4,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import {
   CorralError,
   type CorralPaths,
+  describeIssues,
   isErrno,
   type MethodName,
   type MethodParams,
@@ -69,7 +70,7 @@ export class Connection {
       const transport = await this.#reconnected(untilMs);
       try {
         const result = await transport.call(method, asked, this.#deadlineMs(holdMs, untilMs));
-        return methods[method].result.parse(result) as MethodResult<M>;
+        return understood(method, result);
       } catch (error) {
         if (error instanceof CorralError && error.code === 'TOO_MANY_CALLS' && performance.now() < untilMs) {
           // It was not carried out. While so many are held, this one asks now and then.
@@ -192,6 +193,16 @@ export class Connection {
         : error;
     }
   }
+}
+
+/** @throws CorralError `PROTOCOL_MISMATCH` where the answer is not what this version of the client knows */
+function understood<M extends MethodName>(method: M, result: unknown): MethodResult<M> {
+  const parsed = methods[method].result.safeParse(result);
+  if (parsed.success) return parsed.data as MethodResult<M>;
+  throw new CorralError(
+    'PROTOCOL_MISMATCH',
+    `The daemon answered "${method}" in a way that this client (corral ${version}) does not know (${describeIssues(parsed.error, ['result'])}). Use a client of the daemon's version.`,
+  );
 }
 
 /** In a shared folder such as /tmp anybody could have put a socket: talk only to one whose folder is ours or root's, and private. */

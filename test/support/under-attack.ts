@@ -17,10 +17,12 @@ const tripsPerWindow = 60;
 const quietWindows = 2;
 
 /**
- * How much resident memory may grow over a third wave, beyond the second. V8 collects lazily, so some MiB come and go, more of
- * them the more garbage a wave makes; a connection or a frame that is kept for each hostile frame is more than this.
+ * How much resident memory may grow over a third wave, beyond the second. V8 collects lazily where it may take what it wants, so the
+ * daemon gets a small heap here: what still grows then is kept. Measured: 240,000 small bad frames, from 93 to 98 MiB in the first
+ * 40,000, and flat from there on.
  */
-const maxGrowthMiB = (frames: number) => 10 + frames / 100;
+const maxGrowthMiB = 10;
+const smallHeap = { NODE_OPTIONS: '--max-old-space-size=96 --max-semi-space-size=2' };
 
 /** Below this a p99 says more about the machine than about the daemon. */
 const noiseMs = 10;
@@ -30,7 +32,7 @@ const noiseMs = 10;
  * with as many small ones. Checks every answer, the client's p99, and that nothing stays behind.
  */
 export async function underAttack(t: TestContext, wave: Omit<Attack, 'socket'>): Promise<void> {
-  const { daemon, client } = await startDaemon(t);
+  const { daemon, client } = await startDaemon(t, { env: smallHeap });
   await workOn(client, 1, () => true); // What is slow only once: compilation, the first pages of the store.
   const quiet = await workOn(client, quietWindows, () => true);
   const before = footprint(daemon);
@@ -67,7 +69,7 @@ export async function underAttack(t: TestContext, wave: Omit<Attack, 'socket'>):
   assert.deepEqual(errorsIn(daemon), [], figures);
   assert.ok(median(windows) <= 3 * Math.max(noiseMs, median(quiet)), figures);
   const [, second, third] = footprints;
-  assert.ok((third?.rssMiB ?? 0) - (second?.rssMiB ?? 0) < maxGrowthMiB(wave.frames), figures);
+  assert.ok((third?.rssMiB ?? 0) - (second?.rssMiB ?? 0) < maxGrowthMiB, figures);
 }
 
 /** Submits, waits and lists; the p99 of each window, in ms. */

@@ -33,7 +33,7 @@ export function viewOf(job: Job, output: OutputFacts): JobView {
     submittedAt: iso(job.submittedWallMs),
     startedAt: isoOrNull(attempt?.startedWallMs),
     finishedAt: hasEnded(phase) ? iso(phase.finishedWallMs) : null,
-    cpuMs: attempt?.usage.cpuMs ?? null,
+    cpuMs: wholeMs(attempt?.usage.cpuMs),
     peakRssBytes: attempt?.usage.peakRssBytes ?? null,
     outputBytes: output.bytes,
     outputFiles: [...output.files],
@@ -59,7 +59,7 @@ function attemptView(attempt: Attempt): AttemptView {
     exitCode: attempt.exit?.code ?? null,
     signal: attempt.exit?.signal ?? null,
     strays: attempt.strays,
-    cpuMs: attempt.usage.cpuMs,
+    cpuMs: wholeMs(attempt.usage.cpuMs),
     peakRssBytes: attempt.usage.peakRssBytes,
     message: attempt.message,
   };
@@ -67,6 +67,11 @@ function attemptView(attempt: Attempt): AttemptView {
 
 export function groupView({ group, queued, active }: GroupState): GroupView {
   return { name: group.name, parallel: group.parallel, maxQueued: group.maxQueued, queued, active };
+}
+
+/** Stores of earlier daemons hold fractions. */
+function wholeMs(ms: number | null | undefined): number | null {
+  return ms === null || ms === undefined ? null : Math.round(ms);
 }
 
 function iso(wallMs: number): string {

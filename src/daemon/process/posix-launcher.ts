@@ -19,7 +19,7 @@ export class PosixLauncher implements Launcher {
         // Until its exec the child shares the daemon's memory, and the kernel counts that as the child's peak. A figure says
         // something only where it is beyond the daemon's own. (Measured: `true` shows the daemon's 118 MiB.)
         const peak = peakRssBytes > ownPeakRssBytes ? peakRssBytes : null;
-        resolve({ exit: { code, signal }, usage: { cpuMs, peakRssBytes: peak } });
+        resolve({ exit: { code, signal }, usage: { cpuMs: Math.round(cpuMs), peakRssBytes: peak } });
       });
     });
     return { pid, ended };

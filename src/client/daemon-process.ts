@@ -4,7 +4,6 @@ import { fileURLToPath } from 'node:url';
 import { compileCacheDir } from '../compile-cache.ts';
 import { CorralError, type CorralPaths, isErrorCode, programUrl } from '../protocol/index.ts';
 
-export const doctorProgram = fileURLToPath(programUrl('../daemon/doctor', import.meta.url));
 export const daemonProgram = fileURLToPath(programUrl('../daemon/entry', import.meta.url));
 
 /** Flags for the Node that runs the daemon: node:sqlite still warns that it is new. */

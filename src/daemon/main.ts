@@ -223,9 +223,10 @@ function dieLoudly(log: Log & { close(): Promise<void> }): void {
   process.on('unhandledRejection', die);
 }
 
-/** A configuration that cannot be used is no better at the next try; a service manager is told by a code of its own. */
+/** What is no better at the next try has a code of its own, for the service manager: EX_CONFIG of sysexits(3). */
 function startFailure({ code }: CorralError): number {
-  return code === 'CONFIG_INVALID' ? errorTable.CONFIG_INVALID.exit : errorTable.DAEMON_START_FAILED.exit;
+  const needsHand = code === 'CONFIG_INVALID' || code === 'STORE_DAMAGED';
+  return needsHand ? errorTable.CONFIG_INVALID.exit : errorTable.DAEMON_START_FAILED.exit;
 }
 
 function sayReady(report: { ok: true; pid: number } | { ok: false; code: string; message: string }): void {

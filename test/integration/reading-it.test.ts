@@ -239,3 +239,41 @@ describe('doctor', () => {
     assert.match(stdout, /warning \(paths\) .*state can be looked into by others \(mode 755\)\.\n {2}chmod 700/);
   });
 });
+
+describe('backup', () => {
+  test('a copy that is taken while jobs run is a whole store, and can be put in its place', async (t) => {
+    const cli = new CommandLine(t);
+    await cli.run(['run', '-n', 'kept', '--', 'echo', 'first']);
+    await cli.run(['submit', '--', 'sleep', '60']);
+    const file = `${cli.daemon.dir}/backup.db`;
+    assert.equal((await cli.run(['daemon', 'backup', file])).code, 0);
+    assert.equal(fs.statSync(file).mode & 0o777, 0o600);
+    const again = await cli.run(['daemon', 'backup', file]);
+    assert.deepEqual(
+      [again.code, again.stderr],
+      [2, `corral: ${file} is there already. Name another file, or remove it.\n`],
+    );
+    await cli.run(['run', '-n', 'forgotten', '--', 'echo', 'after the backup']);
+    await cli.run(['daemon', 'stop']);
+    for (const name of fs.readdirSync(cli.daemon.stateDir).filter((name) => name.startsWith('corral.db')))
+      fs.rmSync(`${cli.daemon.stateDir}/${name}`);
+    fs.renameSync(file, `${cli.daemon.stateDir}/corral.db`);
+    const jobs = JSON.parse((await cli.run(['ls', '--all', '--json'])).stdout);
+    assert.deepEqual(
+      jobs.map(({ id, name, cause }: { id: number; name: string; cause: string }) => [id, name, cause]),
+      [
+        [1, 'kept', 'exit'],
+        [2, null, 'supervisor-lost'],
+      ],
+    );
+    const { stdout } = await cli.run(['run', '--', 'echo', 'third']);
+    assert.equal(stdout, 'third\n', 'the number is given out again, and begins with an empty file');
+  });
+
+  test('without a store there is nothing to copy', async (t) => {
+    const cli = new CommandLine(t);
+    const { code, stderr } = await cli.run(['daemon', 'backup', `${cli.daemon.dir}/b`]);
+    assert.equal(code, 125);
+    assert.match(stderr, /There is no store yet/);
+  });
+});

@@ -112,7 +112,8 @@ export class OutputFiles {
   }
 
   async #openToAppend(path: string): Promise<number> {
-    const flags = fs.constants.O_WRONLY | fs.constants.O_CREAT | fs.constants.O_APPEND;
+    // What is there was left by a job that had this number in a store that was since replaced by a backup.
+    const flags = fs.constants.O_WRONLY | fs.constants.O_CREAT | fs.constants.O_APPEND | fs.constants.O_TRUNC;
     try {
       return await openFile(path, flags, 0o600);
     } catch (error) {

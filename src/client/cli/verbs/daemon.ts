@@ -1,7 +1,9 @@
+import path from 'node:path';
 import type { Command } from 'commander';
 import { CorralError, type CorralPaths, type MethodResult, resolvePaths } from '../../../protocol/index.ts';
 import { compileCache, daemonProgram, nodeFlags, startDaemon } from '../../daemon-process.ts';
 import type { Client } from '../../index.ts';
+import { backUpStore } from '../../side-programs.ts';
 import { printJson, printLine, say } from '../print.ts';
 import { exitCodeFrom, withClient } from '../session.ts';
 
@@ -49,6 +51,18 @@ export function addDaemon(program: Command): void {
         return 0;
       }, existing),
     );
+  daemon
+    .command('backup')
+    .description('copy the store, as it is now, to a new file; the daemon goes on meanwhile, or need not run')
+    .argument('<file>', 'the file to make')
+    .addHelpText('after', '\nExample: corral daemon backup /backup/corral.db')
+    .action(async (file: string) => {
+      process.exitCode = await exitCodeFrom(async () => {
+        await backUpStore(path.resolve(file));
+        say(`the store was copied to ${file}`);
+        return 0;
+      });
+    });
   daemon
     .command('status')
     .description('show the daemon: where it is, how it holds processes, what it has')

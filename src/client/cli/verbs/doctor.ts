@@ -1,16 +1,7 @@
-import { execFile } from 'node:child_process';
-import { promisify } from 'node:util';
 import type { Command } from 'commander';
-import {
-  CorralError,
-  type Diagnosis,
-  diagnosisSchema,
-  type Finding,
-  findingLevels,
-  version,
-} from '../../../protocol/index.ts';
-import { doctorProgram, nodeFlags } from '../../daemon-process.ts';
+import { CorralError, type Diagnosis, type Finding, findingLevels, version } from '../../../protocol/index.ts';
 import { connect } from '../../index.ts';
+import { diagnose } from '../../side-programs.ts';
 import { exitCodes } from '../exit-code.ts';
 import { colour, oneLine, printJson, printLine } from '../print.ts';
 import { exitCodeFrom } from '../session.ts';
@@ -18,9 +9,6 @@ import { exitCodeFrom } from '../session.ts';
 const levelColours = { note: 'dim', warning: 'yellow', problem: 'red' } as const;
 
 const answerMs = 5_000;
-
-/** A full check of a large store reads all of it. */
-const maxOutputBytes = 64 * 1024 * 1024;
 
 interface Flags {
   readonly deep?: true;
@@ -41,7 +29,7 @@ export function addDoctor(program: Command): void {
 
 async function doctor(flags: Flags): Promise<number> {
   const daemon = await askDaemon();
-  const own = await examine([
+  const own = await diagnose([
     ...(flags.deep ? ['--deep'] : []),
     ...('containment' in daemon.facts ? ['--tier-known'] : []),
   ]);
@@ -57,13 +45,6 @@ async function doctor(flags: Flags): Promise<number> {
 
 function rank({ level }: Finding): number {
   return findingLevels.indexOf(level);
-}
-
-async function examine(args: readonly string[]): Promise<Diagnosis> {
-  const { stdout } = await promisify(execFile)(process.execPath, [...nodeFlags, doctorProgram, ...args], {
-    maxBuffer: maxOutputBytes,
-  });
-  return diagnosisSchema.parse(JSON.parse(stdout));
 }
 
 /** What only the running daemon knows: the tier that it has, and how it is. */

@@ -13,7 +13,7 @@ import {
   protocolVersions,
   version,
 } from '../protocol/index.ts';
-import { startDaemon } from './daemon-process.ts';
+import { type Notice, startDaemon } from './daemon-process.ts';
 import { Transport } from './transport.ts';
 
 export interface ConnectionOptions {
@@ -22,6 +22,7 @@ export interface ConnectionOptions {
   readonly autoStart: boolean;
   readonly timeoutMs: number;
   readonly reconnectMs: number;
+  readonly onNotice: Notice;
 }
 
 export interface CallLimits {
@@ -146,7 +147,7 @@ export class Connection {
   }
 
   async #openTransport(): Promise<Transport> {
-    const { paths, env, autoStart } = this.#options;
+    const { paths, env, autoStart, onNotice } = this.#options;
     try {
       return await this.#greeted();
     } catch (error) {
@@ -154,7 +155,7 @@ export class Connection {
       // A daemon that was stopped on purpose stays stopped; one that crashed is started again.
       if (!nobodyThere || !autoStart || this.#daemonWasStopped) throw error;
     }
-    const wasQuicker = (await startDaemon(paths, env)) === null;
+    const wasQuicker = (await startDaemon(paths, env, onNotice)) === null;
     if (!wasQuicker) return this.#greeted();
     // Somebody else's daemon is starting; it answers as soon as it has cleaned up after an earlier one.
     const untilMs = performance.now() + startPatienceMs;

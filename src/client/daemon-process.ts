@@ -1,8 +1,17 @@
 import { spawn } from 'node:child_process';
+import { randomUUID } from 'node:crypto';
 import fs from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { compileCacheDir } from '../compile-cache.ts';
 import { CorralError, type CorralPaths, isErrorCode, programUrl } from '../protocol/index.ts';
+import {
+  areUsualPlaces,
+  findServiceManager,
+  lingeringNotice,
+  runAsUnit,
+  type ServiceManager,
+  startInstalledUnit,
+} from './service-manager.ts';
 
 export const daemonProgram = fileURLToPath(programUrl('../daemon/entry', import.meta.url));
 
@@ -23,17 +32,27 @@ const inherited = /^(HOME|PATH|USER|LOGNAME|LANG|LC_.*|TZ|TMPDIR|XDG_.*|DBUS_SES
 const ofJobs = ['CORRAL_JOB_ID', 'CORRAL_ATTEMPT', 'CORRAL_MARK'];
 
 type Environment = Readonly<Record<string, string | undefined>>;
-type ReadyReport = { ok: true; pid: number } | { ok: false; code: string; message: string };
+
+/** What a daemon says of itself once it has started, or has not. */
+export type ReadyReport = { ok: true; pid: number } | { ok: false; code: string; message: string };
+
+/** For a person who is there: a sentence about the daemon that has just been started. */
+export type Notice = (sentence: string) => void;
 
 /**
- * Starts a daemon in the background and waits until it is ready.
+ * Starts a daemon in the background and waits until it is ready: as a service where systemd runs, so that it has a cgroup, else
+ * as a process of its own.
  *
  * @returns its pid, or `null` where another was quicker and is running
  * @throws CorralError with the daemon's own reason
  */
-export async function startDaemon(paths: CorralPaths, env: Environment): Promise<number | null> {
+export async function startDaemon(
+  paths: CorralPaths,
+  env: Environment,
+  notice: Notice = () => {},
+): Promise<number | null> {
   const logFile = `${paths.stateDir}/daemon.log`;
-  const report = await launch(paths, env, logFile);
+  const report = await launch(paths, env, logFile, notice);
   if (report === null) {
     throw new CorralError(
       'DAEMON_START_FAILED',
@@ -48,15 +67,69 @@ export async function startDaemon(paths: CorralPaths, env: Environment): Promise
   );
 }
 
-function launch(paths: CorralPaths, env: Environment, logFile: string): Promise<ReadyReport | null> {
-  const logFd = openLog(paths.stateDir, logFile);
-  const daemonEnv = Object.fromEntries(
-    Object.entries(env).filter(([name]) => inherited.test(name) && !ofJobs.includes(name)),
+async function launch(
+  paths: CorralPaths,
+  env: Environment,
+  logFile: string,
+  notice: Notice,
+): Promise<ReadyReport | null> {
+  const uid = process.getuid?.() ?? 0;
+  const manager = findServiceManager(env, uid);
+  if (manager !== null && areUsualPlaces(paths, env, uid)) {
+    const report = await startInstalledUnit(manager);
+    if (report !== null) return withLingering(report, manager, notice);
+  }
+  // root's daemon has the host's cgroups without a service.
+  if (manager?.scope !== 'user') return launchProcess(paths, env, logFile);
+  const { report, failure } = await launchUnit(paths, env, logFile);
+  if (report !== null) return withLingering(report, manager, notice);
+  notice(
+    `the user's service manager did not start the daemon, so it runs without (${failure}); see: corral daemon status`,
   );
+  return launchProcess(paths, env, logFile);
+}
+
+function withLingering(report: ReadyReport, manager: ServiceManager, notice: Notice): ReadyReport {
+  const sentence = report.ok && manager.scope === 'user' ? lingeringNotice() : null;
+  if (sentence !== null) notice(sentence);
+  return report;
+}
+
+/** The daemon's own. Ask for it once there is a state directory: the compile cache is in it. */
+function environmentOf(env: Environment): Environment {
+  const kept = Object.entries(env).filter(([name]) => inherited.test(name) && !ofJobs.includes(name));
+  return { ...Object.fromEntries(kept), ...compileCache(env), CORRAL_BACKGROUND: '1' };
+}
+
+/** The daemon says in a file of its own whether it is ready, for a manager tells no more than that it failed. */
+async function launchUnit(
+  paths: CorralPaths,
+  env: Environment,
+  logFile: string,
+): Promise<{ report: ReadyReport | null; failure: string | null }> {
+  fs.closeSync(openLog(paths.stateDir, logFile));
+  const stdoutFile = `${paths.stateDir}/start-${randomUUID()}.json`;
+  try {
+    const failure = await runAsUnit({
+      command: [process.execPath, ...nodeFlags, daemonProgram],
+      env: environmentOf(env),
+      stdoutFile,
+      stderrFile: logFile,
+      readyWithinMs: startTimeoutMs,
+    });
+    const text = fs.existsSync(stdoutFile) ? fs.readFileSync(stdoutFile, 'utf8') : '';
+    return { report: text.endsWith('\n') ? (JSON.parse(text) as ReadyReport) : null, failure };
+  } finally {
+    fs.rmSync(stdoutFile, { force: true });
+  }
+}
+
+function launchProcess(paths: CorralPaths, env: Environment, logFile: string): Promise<ReadyReport | null> {
+  const logFd = openLog(paths.stateDir, logFile);
   const child = spawn(process.execPath, [...nodeFlags, daemonProgram], {
     detached: true,
     cwd: '/',
-    env: { ...daemonEnv, ...compileCache(env), CORRAL_BACKGROUND: '1' },
+    env: environmentOf(env),
     stdio: ['ignore', 'pipe', logFd],
   });
   fs.closeSync(logFd);

@@ -56,6 +56,8 @@ export interface ConnectOptions {
   readonly timeoutMs?: number;
   /** After the connection is lost, how long to try for another before a call fails, in ms. Default: 30,000. */
   readonly reconnectMs?: number;
+  /** Called with a sentence for the user about a daemon that was started, such as that it ends at the last logout. */
+  readonly onNotice?: (sentence: string) => void;
   /** Default: `process.env`, with bytes that are not UTF-8 as a job's environment has them. */
   readonly env?: Readonly<Record<string, string | undefined>>;
 }
@@ -112,6 +114,7 @@ export async function connect(options: ConnectOptions = {}): Promise<Client> {
     autoStart: (options.autoStart ?? true) && !paths.socketIsExplicit,
     timeoutMs: Math.min(options.timeoutMs ?? defaultTimeoutMs, maxTimeoutMs),
     reconnectMs: options.reconnectMs ?? defaultTimeoutMs,
+    onNotice: options.onNotice ?? (() => {}),
   });
   await connection.open();
   return new Client(connection, options.env ?? null);

@@ -46,7 +46,9 @@ async function main(): Promise<void> {
   });
   dieLoudly(log);
   for (const sentence of [...mended, ...setStrangeOutputAside(stateDir, Date.now())]) log.warn(sentence);
-  const tell = serviceManager(process.env.NOTIFY_SOCKET, log);
+  const tell = serviceManager(process.env.NOTIFY_SOCKET, (why) =>
+    log.warn('the service manager does not listen', { error: why }),
+  );
 
   becomeSubreaper();
   const reaper = new ChildReaper();
@@ -177,8 +179,9 @@ async function main(): Promise<void> {
   });
   supervisor.start();
   vitals.start();
-  tell('READY=1', `STATUS=${statusLine(supervisor.groups(), containment.tier)}`);
+  // Whoever starts a service is told by its manager, and then reads what it said.
   sayReady({ ok: true, pid: process.pid });
+  tell('READY=1', `STATUS=${statusLine(supervisor.groups(), containment.tier)}`);
 
   async function exit(unwritten: number): Promise<void> {
     if (unwritten > 0) log.error('stopped before the store could be written', { unwritten });
@@ -195,7 +198,10 @@ async function main(): Promise<void> {
 }
 
 /** Tells the service manager how we are, where there is one. One that does not listen is no reason to fail. sd_notify(3) */
-function serviceManager(address: string | undefined, log: Log): (...assignments: string[]) => void {
+function serviceManager(
+  address: string | undefined,
+  onDeaf: (why: string) => void,
+): (...assignments: string[]) => void {
   if (address === undefined || address === '') return () => {};
   const manager = new ServiceManager(address);
   return (...assignments) => {
@@ -203,7 +209,7 @@ function serviceManager(address: string | undefined, log: Log): (...assignments:
       manager.tell(...assignments);
     } catch (error) {
       if (!isErrno(error, 'ECONNREFUSED', 'ENOENT', 'EAGAIN', 'ENOBUFS')) throw error;
-      log.warn('the service manager does not listen', { error: error.message });
+      onDeaf(error.message);
     }
   };
 }
@@ -247,5 +253,6 @@ main().catch((error: unknown) => {
   const priority = chooseStyle(process.stderr, process.env.JOURNAL_STREAM) === 'journal' ? '<3>' : '';
   const details = error instanceof Error && !(error instanceof CorralError) ? error.stack : message;
   if (!isBackground) process.stderr.write(`${priority}corral: ${details}\n`);
+  serviceManager(process.env.NOTIFY_SOCKET, () => {})(`STATUS=${message}`);
   process.exit(error instanceof CorralError ? startFailure(error) : 1);
 });

@@ -15,7 +15,7 @@ export function withClient<A extends unknown[]>(
 ) {
   return async (...args: A): Promise<void> => {
     process.exitCode = await exitCodeFrom(async () => {
-      await using client = await connect(options);
+      await using client = await connect({ onNotice: say, ...options });
       return await verb(client, ...args);
     }, options.noDaemonCode);
   };

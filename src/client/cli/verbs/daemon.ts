@@ -80,7 +80,7 @@ export function addDaemon(program: Command): void {
 
 async function start(): Promise<number> {
   const paths = ownPaths();
-  const pid = await startDaemon(paths, process.env);
+  const pid = await startDaemon(paths, process.env, say);
   if (pid === null)
     throw new CorralError(
       'DAEMON_RUNNING',

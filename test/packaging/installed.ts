@@ -56,6 +56,19 @@ export async function pack(destination: string): Promise<string> {
   return `${destination}/${tarball}`;
 }
 
+/** For an npm that installs the package: the registry of the checkout, and none of its other settings. */
+export function npmEnvironment(): NodeJS.ProcessEnv {
+  const registry = execFileSync('npm', ['config', 'get', 'registry'], { cwd: root, encoding: 'utf8' }).trim();
+  return {
+    ...Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('npm_'))),
+    npm_config_registry: registry,
+    npm_config_ignore_scripts: 'true',
+    npm_config_audit: 'false',
+    npm_config_fund: 'false',
+    npm_config_prefer_offline: 'true',
+  };
+}
+
 /** A folder of somebody who has installed the tarball in it. */
 export class Installation {
   readonly dir: string;
@@ -82,16 +95,12 @@ export class Installation {
     fs.mkdirSync(this.dir);
     fs.writeFileSync(`${this.dir}/package.json`, '{ "private": true, "type": "module" }\n');
     for (const file of [this.dir, `${this.dir}/package.json`]) fs.chownSync(file, this.owner.uid, this.owner.gid);
-    const registry = execFileSync('npm', ['config', 'get', 'registry'], { cwd: root, encoding: 'utf8' }).trim();
-    // The settings of the npm that runs this test are those of the checkout.
-    const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('npm_')));
     const home = this.owner === self ? {} : { HOME: this.dir };
-    const settings = ['--ignore-scripts', '--no-audit', '--no-fund', '--prefer-offline'];
-    await mustRun('npm', ['install', tarball, ...settings], {
+    await mustRun('npm', ['install', tarball], {
       user: this.owner,
       umask: this.umask,
       cwd: this.dir,
-      env: { ...env, ...home, npm_config_registry: registry, PATH: `${nodeDir}:${process.env.PATH}` },
+      env: { ...npmEnvironment(), ...home, PATH: `${nodeDir}:${process.env.PATH}` },
     });
     return this;
   }

@@ -302,11 +302,10 @@ describe('corral as a service of systemd, from its package', { skip: whyNoBox },
     });
 
     describe('without an installed unit', () => {
-      before(() =>
-        sh(
-          'rm /usr/local/lib/systemd/user/corral.service && systemctl --user --machine=alice@ daemon-reload || systemctl restart user@$(id -u alice)',
-        ),
-      );
+      before(async () => {
+        await sh('rm /usr/local/lib/systemd/user/corral.service');
+        await sh('systemctl --user daemon-reload', alice);
+      });
       afterEach(() => own('daemon', 'stop'));
 
       test('starts a transient one, and hears what becomes of it at the last logout', async () => {
@@ -392,6 +391,14 @@ describe('corral as a service of systemd, from its package', { skip: whyNoBox },
         );
         assert.equal(containment.tier, 'scan');
         await box.must(['corral', 'daemon', 'stop'], { user: alice, env });
+      });
+
+      test('can install the unit for themselves, with install.sh', async () => {
+        await sh('sh "$(npm root -g --prefix /usr/local)/corral/systemd/install.sh"', alice);
+        assert.equal((await own('run', 'echo', 'started')).stdout, 'started\n');
+        const unit = await sh('systemctl --user show --property=FragmentPath --value corral', alice);
+        assert.equal(unit, '/home/alice/.config/systemd/user/corral.service');
+        assert.equal((await status()).pid, Number(await sh('systemctl --user show -P MainPID corral', alice)));
       });
     });
   });

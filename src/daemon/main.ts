@@ -26,6 +26,7 @@ delete process.env.CORRAL_BACKGROUND;
 const stdout = 1;
 
 async function main(): Promise<void> {
+  process.title = 'corrald'; // Node's own is MainThread, in ps and in systemctl status.
   closeInheritedDescriptors();
   const uid = process.getuid?.() ?? 0;
   const startedAt = new Date().toISOString();

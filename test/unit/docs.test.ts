@@ -114,3 +114,18 @@ function logged(source: string): string[] {
   const calls = source.matchAll(/\b(?:log\.(?:info|warn|error|debug)|complain)\(\s*(['"`])(.*?)\1/g);
   return [...calls].map(([, , message = '']) => message.replaceAll(/\$\{[^}]*\}/g, 'x'));
 }
+
+test('the transcript in docs/operations.md shows the steps of systemd/README.md, and each that it records', () => {
+  const transcript = /```console\n(.*?)```/s.exec(read('docs/operations.md'))?.[1] ?? '';
+  const typed = transcript.split('\n').filter((line) => line.startsWith('# '));
+  const steps = /```sh\n(.*?)```/s.exec(read('systemd/README.md'))?.[1]?.trim().split('\n') ?? [];
+  assert.deepEqual(
+    typed.slice(0, steps.length),
+    steps.map((step) => `# ${step}`),
+  );
+  assert.equal(
+    typed.length,
+    (read('tools/transcript.ts').match(/^ {2}("|'|\{ typed)/gm) ?? []).length,
+    'npm run docs:transcript',
+  );
+});

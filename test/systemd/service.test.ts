@@ -325,7 +325,12 @@ describe('corral as a service of systemd, from its package', { skip: whyNoBox },
       test('hears nothing of it with lingering on', async () => {
         await sh('mkdir -p /var/lib/systemd/linger; touch /var/lib/systemd/linger/alice');
         assert.equal((await own('run', 'true')).stderr, '');
+        assert.doesNotMatch((await own('doctor')).stdout, /enable-linger/);
         await sh('rm /var/lib/systemd/linger/alice');
+        assert.match(
+          (await own('doctor')).stdout,
+          /note \(host\) the daemon and its jobs end when you log out.*enable-linger/,
+        );
       });
 
       test('has a daemon of another state directory in a unit of its own', async () => {

@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
 import { CorralError, type Diagnosis, type Finding, findingLevels, version } from '../../../protocol/index.ts';
 import { connect } from '../../index.ts';
+import { findServiceManager, lingeringNotice } from '../../service-manager.ts';
 import { diagnose } from '../../side-programs.ts';
 import { exitCodes } from '../exit-code.ts';
 import { colour, oneLine, printJson, printLine } from '../print.ts';
@@ -35,7 +36,7 @@ async function doctor(flags: Flags): Promise<number> {
   ]);
   const diagnosis: Diagnosis = {
     facts: { ...own.facts, ...daemon.facts },
-    findings: [...own.findings, ...daemon.findings].sort((a, b) => rank(b) - rank(a)),
+    findings: [...own.findings, ...daemon.findings, ...lingering()].sort((a, b) => rank(b) - rank(a)),
   };
   if (flags.json) printJson(diagnosis);
   else print(diagnosis);
@@ -84,6 +85,13 @@ async function askDaemon(): Promise<Diagnosis> {
     if (!(error instanceof CorralError)) throw error;
     return { facts: { daemon: { state: 'none answers' } }, findings: [noDaemon(error)] };
   }
+}
+
+/** A daemon under the user's manager ends with it. */
+function lingering(): Finding[] {
+  const isUnderManager = findServiceManager(process.env, process.getuid?.() ?? 0)?.scope === 'user';
+  const notice = isUnderManager ? lingeringNotice() : null;
+  return notice === null ? [] : [{ level: 'note', topic: 'host', message: notice, todo: null }];
 }
 
 function noDaemon(error: CorralError): Finding {

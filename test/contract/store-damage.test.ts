@@ -29,7 +29,7 @@ function readAll(file: string): CorralError | null {
     store.load();
     store.countJobs();
     for (let id = 1; id <= jobs; id += 1) store.findJob(id);
-    store.listJobs({ statuses: null, group: null, order: 'newest', cursor: null, limit: 200 });
+    store.listJobIds({ statuses: null, group: null, order: 'newest', cursor: null, limit: 200 });
     store.listEvents({ after: 0, jobId: null, limit: 1_000 });
     return null;
   } catch (error) {

@@ -47,7 +47,7 @@ const queries: JobQuery[] = (['newest', 'oldest'] as const).flatMap((order) =>
 function useAll(store: SqliteStore, nextId: number): void {
   store.load();
   store.countJobs();
-  for (const query of queries) store.listJobs(query);
+  for (const query of queries) store.listJobIds(query);
   store.findJob(nextId - 1);
   store.findJobByKey('key 77');
   store.lastEvent();
@@ -151,7 +151,7 @@ describe('20,000 jobs that have ended', () => {
     for (const { order, group, statuses } of queries) {
       const seen: number[] = [];
       for (let cursor: number | null = null; ; ) {
-        const ids: number[] = store.listJobs({ order, group, statuses, cursor, limit: 90 }).map(({ id }) => id);
+        const ids: number[] = store.listJobIds({ order, group, statuses, cursor, limit: 90 });
         if (ids.length === 0) break;
         seen.push(...ids);
         cursor = ids.at(-1) as number;

@@ -118,7 +118,7 @@ const lives: Record<JobStatus, { states: Job[]; comesBackAs?: JobPhase }> = (() 
 const everything: JobQuery = { statuses: null, group: null, order: 'oldest', cursor: null, limit: 1_000 };
 
 function listIds(store: Store, query: Partial<JobQuery>): number[] {
-  return store.listJobs({ ...everything, ...query }).map(({ id }) => id);
+  return store.listJobIds({ ...everything, ...query });
 }
 
 function storeFailed(error: unknown): boolean {

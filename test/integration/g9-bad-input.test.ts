@@ -5,10 +5,14 @@ import net from 'node:net';
 import os from 'node:os';
 import { test } from 'node:test';
 import { attack } from '../support/hostile-worker.ts';
-import { underAttack } from '../support/under-attack.ts';
+import { memoryUnderAttack, underAttack } from '../support/under-attack.ts';
 
-test('G9: 3,000 hostile frames (10,000 in test:long): each gets a coded error or a closed connection, and nobody else notices', async (t) => {
-  await underAttack(t, { seed: 20_260_522, frames: 1_000, lanes: 3, pauseMs: 6, large: 10, crowd: 200 });
+test('G9: 2,100 hostile frames (10,000 in test:long): each gets a coded error or a closed connection, and nobody else notices', async (t) => {
+  await underAttack(t, { seed: 20_260_522, frames: 700, lanes: 2, pauseMs: 12, large: 10, crowd: 200 });
+});
+
+test('G9: hostile frames leave no memory behind', async (t) => {
+  await memoryUnderAttack(t, { seed: 20_260_523, frames: 1_000, lanes: 3, pauseMs: 0, large: 10, crowd: 100 });
 });
 
 const faulty: { name: string; answer: string | null; says: RegExp }[] = [

@@ -47,13 +47,13 @@ export interface SupervisorApi {
 export interface StoreReader {
   listEvents(query: { after: number; jobId: number | null; limit: number }): EventView[];
   lastEvent(): number;
-  listJobs(query: {
+  listJobIds(query: {
     statuses: readonly JobStatus[] | null;
     group: string | null;
     order: 'oldest' | 'newest';
     cursor: number | null;
     limit: number;
-  }): Job[];
+  }): number[];
 }
 
 export interface OutputApi {

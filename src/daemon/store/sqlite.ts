@@ -27,6 +27,10 @@ type Row = Record<string, SQLOutputValue>;
 /** The part of a definition that is kept as JSON; the rest has columns of its own. */
 type StoredDefinition = Omit<JobDefinition, 'env' | 'group' | 'name' | 'priority' | 'idempotencyKey'>;
 
+/** Environments that are kept in memory, and the size of one in characters: 2 MiB together at most. */
+const maxKeptEnvironments = 64;
+const maxKeptEnvironment = 32 * 1024;
+
 /** The store in one SQLite file, in WAL mode with synchronous=FULL: each commit is on the disk when it returns. */
 export class SqliteStore implements Store {
   readonly #path: string;
@@ -34,6 +38,9 @@ export class SqliteStore implements Store {
   readonly #sql: Statements;
   /** Jobs of one batch share one environment object: it is digested once. */
   readonly #digests = new WeakMap<object, { digest: string; variables: string }>();
+
+  /** Jobs of one page usually share theirs, and reading one takes longer than the rest of a job. */
+  readonly #environments = new Map<number, Readonly<Record<string, string>>>();
 
   /** Opens the file, makes it if there is none, and brings its schema up to date. */
   constructor(path: string) {
@@ -45,7 +52,7 @@ export class SqliteStore implements Store {
 
   load(): Snapshot {
     const groups = this.#reading(() => this.#sql.listGroups.all());
-    const jobs = this.listJobs({
+    const ids = this.listJobIds({
       statuses: liveStatuses,
       group: null,
       order: 'oldest',
@@ -58,7 +65,7 @@ export class SqliteStore implements Store {
       groups: groups.map(
         (row): Group => ({ name: text(row.name), parallel: number(row.parallel), maxQueued: number(row.max_queued) }),
       ),
-      jobs,
+      jobs: ids.flatMap((id) => this.findJob(id) ?? []),
       nextJobId: lastId === undefined ? 1 : number(lastId.seq) + 1,
       instance: Number(text(instance?.value)),
     };
@@ -96,7 +103,7 @@ export class SqliteStore implements Store {
    * The first ids of each status that is wanted, from an index that has them in order, and of those the first. So the cost grows
    * with the page, not with the store.
    */
-  listJobs({ statuses, group, order, cursor, limit }: JobQuery): Job[] {
+  listJobIds({ statuses, group, order, cursor, limit }: JobQuery): number[] {
     const isNewest = order === 'newest';
     const from = cursor ?? (isNewest ? Number.MAX_SAFE_INTEGER + 1 : 0);
     const page = this.#sql.pages[order];
@@ -110,8 +117,7 @@ export class SqliteStore implements Store {
     return rows
       .map((row) => number(row.id))
       .sort((a, b) => (isNewest ? b - a : a - b))
-      .slice(0, limit)
-      .flatMap((id) => this.findJob(id) ?? []);
+      .slice(0, limit);
   }
 
   listEvents({ after, jobId, limit }: EventQuery): EventView[] {
@@ -225,7 +231,20 @@ export class SqliteStore implements Store {
     }
     const found = this.#sql.findEnvironment.get(digested.digest);
     if (found !== undefined) return number(found.id);
-    return Number(this.#sql.insertEnvironment.run(digested.digest, digested.variables).lastInsertRowid);
+    const id = Number(this.#sql.insertEnvironment.run(digested.digest, digested.variables).lastInsertRowid);
+    this.#environments.delete(id); // It may have been another's, whose jobs are all gone.
+    return id;
+  }
+
+  #environment(id: number): Readonly<Record<string, string>> {
+    const known = this.#environments.get(id);
+    if (known !== undefined) return known;
+    const variables = text(this.#sql.readEnvironment.get(id)?.variables);
+    const env = Object.fromEntries(JSON.parse(variables) as [string, string][]);
+    if (variables.length > maxKeptEnvironment) return env;
+    if (this.#environments.size === maxKeptEnvironments) this.#environments.clear();
+    this.#environments.set(id, env);
+    return env;
   }
 
   /** @throws CorralError `STORE_DAMAGED` where the row says what no daemon wrote */
@@ -247,7 +266,7 @@ export class SqliteStore implements Store {
       id,
       definition: {
         ...stored,
-        env: Object.fromEntries(JSON.parse(text(row.variables)) as [string, string][]),
+        env: this.#environment(number(row.environment_id)),
         group: text(row.group_name),
         name: textOrNull(row.name),
         priority: number(row.priority),

@@ -7,9 +7,6 @@ interface PageStatements {
   readonly ofGroup: StatementSync;
 }
 
-const selectJob =
-  'SELECT jobs.*, environments.variables FROM jobs JOIN environments ON environments.id = jobs.environment_id';
-
 export type Statements = ReturnType<typeof prepareStatements>;
 
 /** Every statement of the store, compiled once. */
@@ -34,9 +31,10 @@ export function prepareStatements(db: DatabaseSync) {
        ON CONFLICT (name) DO UPDATE SET parallel = excluded.parallel, max_queued = excluded.max_queued`,
     ),
     findEnvironment: db.prepare('SELECT id FROM environments WHERE digest = ?'),
+    readEnvironment: db.prepare('SELECT variables FROM environments WHERE id = ?'),
     insertEnvironment: db.prepare('INSERT INTO environments (digest, variables) VALUES (?, ?)'),
-    findJob: db.prepare(`${selectJob} WHERE jobs.id = ?`),
-    findJobByKey: db.prepare(`${selectJob} WHERE jobs.idempotency_key = ?`),
+    findJob: db.prepare('SELECT * FROM jobs WHERE id = ?'),
+    findJobByKey: db.prepare('SELECT * FROM jobs WHERE idempotency_key = ?'),
     findAttempts: db.prepare('SELECT * FROM attempts WHERE job_id = ? ORDER BY number'),
     countJobs: db.prepare('SELECT status, jobs FROM job_counts'),
     pages: { oldest: pageStatements(db, 'id > ?', 'ASC'), newest: pageStatements(db, 'id < ?', 'DESC') },

@@ -39,7 +39,8 @@ export interface Store {
   commit(changes: readonly Change[], wallMs: number): void;
   findJob(jobId: number): Job | null;
   findJobByKey(idempotencyKey: string): Job | null;
-  listJobs(query: JobQuery): Job[];
+  /** Ids of one page. */
+  listJobIds(query: JobQuery): number[];
   /** Transitions after `after`, oldest first. */
   listEvents(query: EventQuery): EventView[];
   /** Number of the newest transition ever written; 0 if there was none. */

@@ -4,7 +4,7 @@ import { pageOf } from '../page.ts';
 
 export function list(params: ParsedParams<'list'>, { backend }: Call): MethodResult<'list'> {
   const limit = params.limit ?? maxPageSize;
-  const jobs = backend.store.listJobs({
+  const ids = backend.store.listJobIds({
     statuses: params.statuses ?? null,
     group: params.group ?? null,
     order: params.order ?? 'oldest',
@@ -13,9 +13,9 @@ export function list(params: ParsedParams<'list'>, { backend }: Call): MethodRes
   });
   // Memory knows more of a live job than the store: what is not persisted, such as that it is unkillable.
   const page = pageOf(
-    jobs.map(({ id }) => backend.supervisor.job(id)),
+    ids.map((id) => backend.supervisor.job(id)),
     backend.output,
   );
-  const isLast = jobs.length < limit && page.length === jobs.length;
+  const isLast = ids.length < limit && page.length === ids.length;
   return { jobs: page, nextCursor: isLast ? null : (page.at(-1)?.id ?? null) };
 }

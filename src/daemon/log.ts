@@ -1,5 +1,7 @@
 import fs from 'node:fs';
+import { Writable } from 'node:stream';
 import winston from 'winston';
+import { LogFile } from './log-file.ts';
 import type { Log } from './shells.ts';
 
 export interface LogOptions {
@@ -44,26 +46,20 @@ const formats: Readonly<Record<LogStyle, winston.Logform.Format>> = {
 
 export interface OwnLog extends Log {
   setLevel(level: LogOptions['level']): void;
-  /** Resolves when every line has been written. */
-  close(): Promise<void>;
+  /** Every line that was said has been written by then. */
+  close(): void;
 }
 
-/** The daemon's log. What cannot be written, such as on a full disk, is lost; it must not end the daemon. */
+/** The daemon's log. What cannot be written, as on a full disk or where the reader of stderr has gone, is lost. */
 export function createLog({ level, file, style }: LogOptions): OwnLog {
-  const transport =
-    file === null
-      ? new winston.transports.Stream({ stream: process.stderr })
-      : new winston.transports.File({
-          filename: file,
-          maxsize: maxFileBytes,
-          maxFiles,
-          tailable: true,
-          options: { flags: 'a', mode: 0o600 },
-        });
+  const logFile = file === null ? null : new LogFile({ path: file, maxBytes: maxFileBytes, maxFiles });
+  // A reader of stderr that goes away, such as head, must not take the daemon along.
+  if (logFile === null) process.stderr.on('error', () => {});
+  const stream = logFile === null ? process.stderr : lineByLine((line) => logFile.append(line));
   const logger = winston.createLogger({
     level,
     format: formats[file === null ? style : 'json'],
-    transports: [transport],
+    transports: [new winston.transports.Stream({ stream })],
   });
   return {
     debug: (message, fields) => void logger.debug(message, fields),
@@ -73,14 +69,18 @@ export function createLog({ level, file, style }: LogOptions): OwnLog {
     setLevel: (next) => {
       logger.level = next;
     },
-    close: () =>
-      new Promise((resolve) => {
-        transport.on('finish', () => resolve());
-        logger.end();
-        // A stream transport has nothing to flush and says nothing.
-        if (file === null) resolve();
-      }),
+    close: () => logFile?.close(),
   };
+}
+
+function lineByLine(append: (line: string) => void): Writable {
+  return new Writable({
+    decodeStrings: false,
+    write(line, _encoding, done) {
+      append(String(line));
+      done();
+    },
+  });
 }
 
 /** How to write on stderr. `journalStream` is `$JOURNAL_STREAM`: device and inode of the pipe to journald. systemd.exec(5) */

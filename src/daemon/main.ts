@@ -12,7 +12,8 @@ import {
   peerCredentials,
   ServiceManager,
 } from './linux/index.ts';
-import { chooseStyle, createLog } from './log.ts';
+import { chooseStyle, createLog, type OwnLog } from './log.ts';
+import { Notifier } from './notifier.ts';
 import { chooseContainment, chooseLauncher, Guardian, OutputFiles, Runner } from './process/index.ts';
 import type { Log } from './shells.ts';
 import { checkOwnFiles, lockSocket, lockStateDir, makePrivateDir, setStrangeOutputAside } from './state-dir.ts';
@@ -47,9 +48,7 @@ async function main(): Promise<void> {
   });
   dieLoudly(log);
   for (const sentence of [...mended, ...setStrangeOutputAside(stateDir, Date.now())]) log.warn(sentence);
-  const tell = serviceManager(process.env.NOTIFY_SOCKET, (why) =>
-    log.warn('the service manager does not listen', { error: why }),
-  );
+  const tell = serviceManager(process.env.NOTIFY_SOCKET, log);
 
   becomeSubreaper();
   const reaper = new ChildReaper();
@@ -95,7 +94,10 @@ async function main(): Promise<void> {
     stateDir,
     diskMinFreeBytes: () => liveConfig.current.diskMinFreeBytes,
     onDisk: (shortage) => {
-      if ((shortage === null) !== (supervisor.pausedFor === null)) supervisor.emit({ type: 'diskChecked', shortage });
+      if ((shortage === null) === (supervisor.pausedFor === null)) return;
+      // A quota does not show in what the disk says of itself, so before jobs start again, a file is tried.
+      if (shortage === null && !output.hasRoom()) return;
+      supervisor.emit({ type: 'diskChecked', shortage });
     },
     onBeat: () => tell('WATCHDOG=1', `STATUS=${statusLine(supervisor.groups(), containment.tier)}`),
   });
@@ -193,26 +195,19 @@ async function main(): Promise<void> {
     reaper.stop();
     store.close();
     log.info('stopped');
-    await log.close();
+    log.close();
     process.exit(unwritten === 0 ? 0 : 1);
   }
 }
 
-/** Tells the service manager how we are, where there is one. One that does not listen is no reason to fail. sd_notify(3) */
+/** Without a service manager there is nobody to tell. */
 function serviceManager(
   address: string | undefined,
-  onDeaf: (why: string) => void,
+  log: Pick<Log, 'warn' | 'info'>,
 ): (...assignments: string[]) => void {
   if (address === undefined || address === '') return () => {};
-  const manager = new ServiceManager(address);
-  return (...assignments) => {
-    try {
-      manager.tell(...assignments);
-    } catch (error) {
-      if (!isErrno(error, 'ECONNREFUSED', 'ENOENT', 'EAGAIN', 'ENOBUFS')) throw error;
-      onDeaf(error.message);
-    }
-  };
+  const notifier = new Notifier(() => new ServiceManager(address), log);
+  return (...assignments) => notifier.tell(...assignments);
 }
 
 function statusLine(groups: readonly GroupView[], tier: string): string {
@@ -221,10 +216,11 @@ function statusLine(groups: readonly GroupView[], tier: string): string {
 }
 
 /** What nobody foresaw ends the daemon, and so, through the guardian, its jobs: better than half a supervisor. */
-function dieLoudly(log: Log & { close(): Promise<void> }): void {
+function dieLoudly(log: OwnLog): void {
   const die = (error: unknown) => {
     log.error('fatal', { error: error instanceof Error ? (error.stack ?? error.message) : String(error) });
-    void log.close().finally(() => process.exit(1));
+    log.close();
+    process.exit(1);
   };
   process.on('uncaughtException', die);
   process.on('unhandledRejection', die);
@@ -254,6 +250,6 @@ main().catch((error: unknown) => {
   const priority = chooseStyle(process.stderr, process.env.JOURNAL_STREAM) === 'journal' ? '<3>' : '';
   const details = error instanceof Error && !(error instanceof CorralError) ? error.stack : message;
   if (!isBackground) process.stderr.write(`${priority}corral: ${details}\n`);
-  serviceManager(process.env.NOTIFY_SOCKET, () => {})(`STATUS=${message}`);
+  serviceManager(process.env.NOTIFY_SOCKET, { warn: () => {}, info: () => {} })(`STATUS=${message}`);
   process.exit(error instanceof CorralError ? startFailure(error) : 1);
 });

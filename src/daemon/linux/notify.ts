@@ -5,6 +5,8 @@ const AF_UNIX = 1;
 const SOCK_DGRAM = 2;
 const SOCK_CLOEXEC = 0o2000000;
 const MSG_NOSIGNAL = 0x4000;
+/** A manager that does not read must not stop the daemon. */
+const MSG_DONTWAIT = 0x40;
 
 /** sockaddr_un.sun_path. unix(7) */
 const maxPathBytes = 108;
@@ -33,7 +35,10 @@ export class ServiceManager {
   /** Sends assignments such as `READY=1`, one a line. */
   tell(...assignments: readonly string[]): void {
     const message = Buffer.from(assignments.map((line) => line.replaceAll('\n', ' ')).join('\n'));
-    checked('sendto', sendto(this.#fd, message, message.length, MSG_NOSIGNAL, this.#address, this.#address.length));
+    checked(
+      'sendto',
+      sendto(this.#fd, message, message.length, MSG_NOSIGNAL | MSG_DONTWAIT, this.#address, this.#address.length),
+    );
   }
 
   close(): void {

@@ -1,5 +1,4 @@
 import fs from 'node:fs';
-import { isErrno } from '../../protocol/index.ts';
 import type { ProcessIdentity } from '../core/index.ts';
 import { ifProcessLives, type Mark, signalIf } from '../linux/index.ts';
 import type { CgroupPlace } from './cgroup-place.ts';
@@ -7,6 +6,7 @@ import { alivePids, isIn, leavesOf, removeLeaves, removeTree } from './cgroup-tr
 import { type Containment, type Hold, markVariable, type SweepReport } from './containment.ts';
 import { type Marker, markText } from './marks.ts';
 import { sweepProcesses } from './sweep.ts';
+import { watchFile } from './watch-file.ts';
 
 /** What the holds of one containment share. */
 interface Shared {
@@ -143,7 +143,7 @@ class LeafHold implements Hold {
   whenEmpty(callback: () => void): void {
     this.#onEmpty = callback;
     this.#shared.draining.add(this);
-    this.#stopWatching = watchEvents(`${this.#path}/cgroup.events`, () => this.checkEmpty());
+    this.#stopWatching = watchFile(`${this.#path}/cgroup.events`, () => this.checkEmpty());
     this.checkEmpty();
   }
 
@@ -185,19 +185,5 @@ function enter(leaf: string): void {
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
     throw new Error(`the cgroup of the job cannot be entered: ${reason}`, { cause: error });
-  }
-}
-
-/** How often emptiness is looked at where the kernel has no inotify watch left to give. */
-const withoutWatchMs = 50;
-
-function watchEvents(path: string, onChange: () => void): () => void {
-  try {
-    const watcher = fs.watch(path, onChange);
-    return () => watcher.close();
-  } catch (error) {
-    if (!isErrno(error, 'ENOSPC', 'EMFILE', 'ENFILE', 'ENOENT')) throw error;
-    const timer = setInterval(onChange, withoutWatchMs);
-    return () => clearInterval(timer);
   }
 }

@@ -3,6 +3,7 @@ import { dirname } from 'node:path';
 import { promisify } from 'node:util';
 import { CorralError, isErrno } from '../../protocol/index.ts';
 import type { Job, OutputFacts } from '../core/index.ts';
+import { watchFile } from './watch-file.ts';
 
 export type StreamName = 'stdout' | 'stderr';
 
@@ -86,12 +87,21 @@ export class OutputFiles {
 
   /** Calls back each time the file grows. Returns how to stop, or `null` where there is no file (yet). */
   watch(path: string, onGrowth: () => void): (() => void) | null {
+    return fs.existsSync(path) ? watchFile(path, onGrowth) : null;
+  }
+
+  /** Whether there is room for another file, found by making one. */
+  hasRoom(): boolean {
+    const probe = `${this.#root}/.probe`;
     try {
-      const watcher = fs.watch(path, onGrowth);
-      return () => watcher.close();
+      fs.mkdirSync(this.#root, { recursive: true, mode: 0o700 });
+      fs.writeFileSync(probe, 'x', { mode: 0o600 });
+      return true;
     } catch (error) {
-      if (isErrno(error, 'ENOENT')) return null;
+      if (isErrno(error, 'ENOSPC', 'EDQUOT')) return false;
       throw error;
+    } finally {
+      fs.rmSync(probe, { force: true });
     }
   }
 
@@ -105,7 +115,7 @@ export class OutputFiles {
   /** The jobs that have any file here. */
   *jobsWithFiles(): Generator<number> {
     const folders = fs.existsSync(this.#root) ? fs.readdirSync(this.#root) : [];
-    for (const folder of folders) {
+    for (const folder of folders.filter((name) => /^\d+$/.test(name))) {
       const names = fs.readdirSync(`${this.#root}/${folder}`);
       yield* new Set(names.map((name) => Number.parseInt(name, 10)));
     }

@@ -5,24 +5,26 @@
  * Argument: the file to make. It must not be there.
  */
 import fs from 'node:fs';
-import { backup, DatabaseSync } from 'node:sqlite';
+import { DatabaseSync } from 'node:sqlite';
 import { CorralError, isErrno, resolvePaths } from '../protocol/index.ts';
 
-async function main(target: string): Promise<void> {
+function main(target: string): void {
   const uid = process.getuid?.() ?? 0;
   const { stateDir } = resolvePaths(process.env, uid);
   const source = `${stateDir}/corral.db`;
   if (!fs.existsSync(source)) throw new CorralError('STORE_FAILED', `There is no store yet: ${source}.`);
   makeAnew(target);
-  const db = new DatabaseSync(source, { readOnly: true });
+  let db: DatabaseSync | null = null;
   try {
-    await backup(db, target);
+    db = new DatabaseSync(source, { readOnly: true });
+    // In one transaction: a copy page by page would begin again with each commit of the daemon, and on a busy one never end.
+    db.prepare('VACUUM INTO ?').run(target);
   } catch (error) {
     fs.rmSync(target);
     if (!(error instanceof Error)) throw error;
-    throw new CorralError('STORE_FAILED', `The store ${source} could not be copied to ${target}: ${error.message}.`);
+    throw new CorralError('STORE_FAILED', `The store ${source} could not be copied to ${target} (${error.message}).`);
   } finally {
-    db.close();
+    db?.close();
   }
 }
 
@@ -38,8 +40,10 @@ function makeAnew(target: string): void {
   }
 }
 
-main(process.argv[2] ?? '').catch((error: unknown) => {
+try {
+  main(process.argv[2] ?? '');
+} catch (error) {
   if (!(error instanceof CorralError)) throw error;
   process.stderr.write(`${JSON.stringify({ code: error.code, message: error.message })}\n`);
   process.exitCode = 1;
-});
+}

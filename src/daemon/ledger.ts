@@ -38,9 +38,9 @@ export class Ledger {
     return this.#trouble;
   }
 
-  /** Entries that wait for the store. */
+  /** Changes that wait for the store. */
   get unwritten(): number {
-    return this.#unwritten.length;
+    return this.#unwritten.flatMap(({ changes }) => changes.filter(isLasting)).length;
   }
 
   /** The job as far as it is certain: a result that a crash could still take away is not shown. */
@@ -60,10 +60,8 @@ export class Ledger {
   }
 
   newestByKey(key: string): Job | null {
-    const newer = this.#newerByKey.get(key);
-    if (newer !== undefined) return newer;
-    const stored = this.#store.findJobByKey(key);
-    return stored !== null && this.#newer.get(stored.id) === 'removed' ? null : stored;
+    const twin = this.#newerByKey.get(key) ?? this.#store.findJobByKey(key);
+    return twin !== null && this.#newer.get(twin.id) === 'removed' ? null : twin;
   }
 
   /** Takes note of changes that the store does not have yet. */
@@ -96,34 +94,45 @@ export class Ledger {
       throw error;
     }
     this.forget();
-    this.#trouble = null;
+    if (changes.some(isLasting)) this.#trouble = null; // With nothing to write, the disk was not asked.
   }
 
   /** Keeps in memory what is true and cannot be written down now. */
   postpone(entry: Entry): void {
-    for (const change of entry.changes) {
+    this.note(entry.changes);
+    this.#unwritten.push(entry);
+    this.#noteLastWritten(entry);
+  }
+
+  /** Writes what was postponed, as far as the store takes it, and ends the trouble where it takes all. Returns what it took. */
+  catchUp(): Entry[] {
+    const written: Entry[] = [];
+    try {
+      for (let entry = this.#unwritten[0]; entry !== undefined; entry = this.#unwritten[0]) {
+        this.#store.commit(entry.changes, entry.wallMs);
+        this.#unwritten.shift();
+        written.push(entry);
+      }
+      this.#store.probe();
+      this.forget();
+      this.#trouble = null;
+    } catch (error) {
+      if (!(error instanceof CorralError)) throw error;
+    }
+    this.#lastWritten.clear();
+    for (const entry of this.#unwritten) this.#noteLastWritten(entry);
+    return written;
+  }
+
+  #noteLastWritten({ changes }: Entry): void {
+    for (const change of changes) {
       if (change.kind !== 'job' || change.before === null || this.#lastWritten.has(change.after.id)) continue;
       this.#lastWritten.set(change.after.id, change.before);
     }
-    this.note(entry.changes);
-    this.#unwritten.push(entry);
   }
+}
 
-  /** Writes what was postponed, as far as the store takes it. Returns what it took. */
-  catchUp(): Entry[] {
-    const written: Entry[] = [];
-    for (let entry = this.#unwritten[0]; entry !== undefined; entry = this.#unwritten[0]) {
-      try {
-        this.#store.commit(entry.changes, entry.wallMs);
-      } catch (error) {
-        if (!(error instanceof CorralError)) throw error;
-        return written;
-      }
-      this.#unwritten.shift();
-      written.push(entry);
-    }
-    this.#lastWritten.clear();
-    this.forget();
-    return written;
-  }
+/** Whether the store keeps it. */
+function isLasting(change: Change): boolean {
+  return change.kind !== 'admission';
 }

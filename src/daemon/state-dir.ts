@@ -37,8 +37,16 @@ export function makePrivateDir(path: string, uid: number): string[] {
         `${path} can be written by others (mode ${(stat.mode & 0o777).toString(8)}). Choose a folder for corral alone, or: chmod 700 ${path}`,
       );
     }
+    if ((stat.mode & 0o077) !== 0 && !isPlainlyOurs(path)) {
+      throw new CorralError(
+        'NOT_PERMITTED',
+        `${path} holds files that are not corral's, and others may read it. Nothing was changed. Choose a folder for corral alone.`,
+      );
+    }
     return takeFromOthers(path, stat, 0o700);
   } catch (error) {
+    if (isErrno(error, 'EEXIST'))
+      throw new CorralError('NOT_PERMITTED', `${path} is not a folder. Move it away, or choose another place.`);
     if (isErrno(error, 'EACCES', 'EPERM', 'EROFS', 'ENOSPC', 'ENOTDIR')) {
       throw new CorralError(
         'NOT_PERMITTED',
@@ -47,6 +55,12 @@ export function makePrivateDir(path: string, uid: number): string[] {
     }
     throw error;
   }
+}
+
+/** A folder that is new, or that a daemon has used before. */
+function isPlainlyOurs(path: string): boolean {
+  const names = fs.readdirSync(path);
+  return names.length === 0 || names.some((name) => name === 'daemon.lock' || name === 'corral.sock.lock');
 }
 
 /** Files that the daemon makes in its state directory, beside the output of jobs. */
@@ -70,7 +84,7 @@ export function checkOwnFiles(stateDir: string, uid: number): string[] {
       if (stat.uid !== uid)
         throw new CorralError(
           'NOT_PERMITTED',
-          `${path} belongs to uid ${stat.uid}, not to you (uid ${uid}). Nothing was changed. Give the folder back: chown -R ${uid} ${stateDir}`,
+          `${path} belongs to uid ${stat.uid}, not to you (uid ${uid}). Nothing was changed. Give it back: chown ${uid} ${path}`,
         );
       return takeFromOthers(path, stat, 0o600);
     });

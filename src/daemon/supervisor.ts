@@ -270,7 +270,6 @@ export class Supervisor {
       this.#turnWithoutStore(events, now);
       return;
     }
-    if (trouble !== null) this.#options.log.info('store works again');
     this.#logTransitions(changes);
     this.#carryOut({ changes, effects, wallMs: now.wallMs });
   }
@@ -286,14 +285,17 @@ export class Supervisor {
         this.#takeAnswer(event.request)?.reject(new CorralError('STORE_FAILED', `${trouble} Nothing was changed.`));
         continue;
       }
+      // One that was refused already, when its facts could not be looked up, is not carried out now.
+      if ('request' in event && !this.#answers.has(event.request)) continue;
       const complete = this.#withFacts(event);
       if (complete === null) continue;
       const { changes, effects } = decide(this.#state, complete, now);
       apply(this.#state, changes);
       this.#logTransitions(changes);
-      const isCertain = (effect: Effect) => changes.length === 0 || reachesProcesses(effect);
+      // That a job is over already is no answer either while that is not written down.
+      const isWritten = !('jobIds' in event) || event.jobIds.every((jobId) => this.#ledger.isWritten(jobId));
+      const isCertain = (effect: Effect) => reachesProcesses(effect) || (changes.length === 0 && isWritten);
       for (const effect of effects.filter(isCertain)) this.#tryToAct(effect);
-      if (changes.length === 0) continue;
       if ('request' in event)
         this.#takeAnswer(event.request)?.reject(
           new CorralError(
@@ -301,6 +303,7 @@ export class Supervisor {
             `${trouble} It is done all the same, and written down as soon as that works.`,
           ),
         );
+      if (changes.length === 0) continue;
       this.#ledger.postpone({ changes, effects: effects.filter((effect) => !isCertain(effect)), wallMs: now.wallMs });
     }
     this.#retry ??= setTimeout(() => this.#catchUp(), storeRetryMs);
@@ -309,7 +312,8 @@ export class Supervisor {
   #catchUp(): void {
     this.#retry = null;
     for (const entry of this.#ledger.catchUp()) this.#carryOut(entry);
-    if (this.#ledger.unwritten > 0) this.#retry = setTimeout(() => this.#catchUp(), storeRetryMs);
+    if (this.#ledger.trouble === null) this.#options.log.info('store works again');
+    else this.#retry = setTimeout(() => this.#catchUp(), storeRetryMs);
     this.#planTurn();
   }
 
@@ -329,6 +333,7 @@ export class Supervisor {
     const { unwritten } = this.#ledger;
     if (this.#drained.wasSaid || (unwritten > 0 && now.monoMs - this.#drained.atMonoMs < lastWriteMs)) return;
     this.#drained.wasSaid = true;
+    if (this.#retry !== null) clearTimeout(this.#retry);
     this.#options.onDrained(unwritten);
   }
 

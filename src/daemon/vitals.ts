@@ -3,7 +3,9 @@
  * lives: a daemon whose loop hangs has none, and is restarted by the watchdog.
  */
 import fs from 'node:fs';
+import { isErrno } from '../protocol/index.ts';
 import { diskShortage, type VitalFacts } from './core/index.ts';
+import { descriptorLimit } from './linux/index.ts';
 
 /** Between two beats. */
 const beatMs = 1_000;
@@ -50,8 +52,8 @@ export class Vitals {
       loopLagMs: Math.max(0, ...this.#lagsMs, performance.now() - this.#lastBeatMs - beatMs),
       diskFreeBytes: this.#diskFreeBytes,
       diskMinFreeBytes: this.#options.diskMinFreeBytes(),
-      openFds: fs.readdirSync('/proc/self/fd').length - 1, // One of them is the look itself.
-      maxFds: maxDescriptors(),
+      openFds: openDescriptors(),
+      maxFds: descriptorLimit(),
     };
   }
 
@@ -83,8 +85,12 @@ export class Vitals {
   }
 }
 
-/** The soft limit; `null` where there is none. proc_pid_limits(5) */
-function maxDescriptors(): number | null {
-  const limit = /^Max open files\s+(\S+)/m.exec(fs.readFileSync('/proc/self/limits', 'latin1'))?.[1];
-  return limit === undefined || limit === 'unlimited' ? null : Number(limit);
+/** Looking takes a descriptor, too: where none is left, all are open. */
+function openDescriptors(): number {
+  try {
+    return fs.readdirSync('/proc/self/fd').length - 1; // One of them is the look itself.
+  } catch (error) {
+    if (isErrno(error, 'EMFILE', 'ENFILE')) return descriptorLimit();
+    throw error;
+  }
 }

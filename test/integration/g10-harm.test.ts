@@ -1,11 +1,12 @@
 /** What the daemon does about harm to what it stands on: a clear error that names the file and the next step, and nothing overwritten. */
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
+import { once } from 'node:events';
 import fs from 'node:fs';
 import { describe, test } from 'node:test';
 import { CorralError } from '../../src/client/index.ts';
 import { CommandLine } from '../support/cli.ts';
-import { DaemonUnderTest, whyNoSmallDisk } from '../support/daemon.ts';
+import { DaemonUnderTest, startDaemon, whyNoSmallDisk } from '../support/daemon.ts';
 import { compileHarm, whyNoHarm } from '../support/harm.ts';
 import { waitFor } from '../support/wait-for.ts';
 
@@ -27,7 +28,7 @@ describe('G10: a daemon that cannot start says why and what to do', () => {
     assert.ok(start.stderr.includes(`The store ${file} is damaged`), start.stderr);
     assert.match(
       start.stderr,
-      /Nothing was changed\. Put a backup in its place; or set it aside and begin anew: mkdir .* && mv /,
+      /Nothing was changed\. Put a backup in its place; or set it aside and begin anew: d=\$\(mktemp -d .* && mv /,
     );
     assert.deepEqual(fs.readFileSync(file), harmed);
     const doctor = await cli.run(['doctor', '--deep', '--json']);
@@ -41,9 +42,10 @@ describe('G10: a daemon that cannot start says why and what to do', () => {
     // What the message says works.
     const command = /begin anew: (.*)$/m.exec(start.stderr)?.[1] ?? '';
     execFileSync('sh', ['-c', command]);
+    const [damaged] = fs.readdirSync(cli.daemon.stateDir).filter((name) => name.startsWith('damaged.'));
     const anew = await cli.run(['run', '--', 'echo', 'anew']);
     assert.equal(anew.stdout, 'anew\n');
-    assert.deepEqual(fs.readFileSync(`${cli.daemon.stateDir}/damaged/corral.db`), harmed);
+    assert.deepEqual(fs.readFileSync(`${cli.daemon.stateDir}/${damaged}/corral.db`), harmed);
     // The output of the jobs that are known no more is not written on.
     const aside = fs.readdirSync(cli.daemon.stateDir).find((name) => name.startsWith('output.'));
     assert.equal(fs.readFileSync(`${cli.daemon.stateDir}/${aside}/0/1.1.log`, 'utf8'), '');
@@ -116,9 +118,23 @@ describe('G10: a daemon that cannot start says why and what to do', () => {
     const daemon = await new DaemonUnderTest(t).start();
     await daemon.signal('SIGTERM');
     fs.chownSync(`${daemon.stateDir}/corral.db`, 65534, 65534);
-    await assert.rejects(daemon.start(), /NOT_PERMITTED.*corral\.db belongs to uid 65534, not to you.*chown -R 0 /);
+    await assert.rejects(daemon.start(), /NOT_PERMITTED.*corral\.db belongs to uid 65534, not to you.*chown 0 /);
     fs.chownSync(`${daemon.stateDir}/corral.db`, 0, 0);
     await daemon.start();
+  });
+
+  test('G10: a file in the place of the state directory, and a folder of somebody else’s things, are refused', async (t) => {
+    const daemon = new DaemonUnderTest(t);
+    fs.writeFileSync(daemon.stateDir, 'notes');
+    await assert.rejects(daemon.start(), /NOT_PERMITTED.*state is not a folder/);
+    fs.rmSync(daemon.stateDir);
+    fs.mkdirSync(daemon.stateDir, { mode: 0o755 });
+    fs.writeFileSync(`${daemon.stateDir}/notes.txt`, 'mine');
+    await assert.rejects(
+      daemon.start(),
+      /NOT_PERMITTED.*holds files that are not corral's.*Choose a folder for corral alone/,
+    );
+    assert.equal(fs.statSync(daemon.stateDir).mode & 0o777, 0o755);
   });
 
   const environments: { name: string; env: Record<string, string>; says: RegExp }[] = [
@@ -156,6 +172,40 @@ describe('G10: a daemon that cannot start says why and what to do', () => {
   });
 });
 
+describe('G10: harm while the daemon runs', () => {
+  test('G10: a store that is moved away stops admission until it is back; no job is lost', async (t) => {
+    const { daemon, client } = await startDaemon(t);
+    const gate = `${daemon.dir}/gate`;
+    const job = await client.submit({ shell: `until [ -e ${gate} ]; do sleep 0.05; done; exit 4` });
+    await waitFor('it runs', async () => (await client.get(job.id)).status === 'running');
+    fs.renameSync(daemon.stateDir, `${daemon.stateDir}.away`);
+    await assert.rejects(
+      client.submit({ command: ['true'] }),
+      /removed or replaced while the daemon runs; put it back/,
+    );
+    assert.deepEqual(
+      (await client.health()).reasons.map(({ code }) => code),
+      ['STORE_FAILING'],
+    );
+    fs.writeFileSync(gate, '');
+    await waitFor('its end waits', async () => (await client.health()).checks.unwrittenChanges > 0);
+    fs.renameSync(`${daemon.stateDir}.away`, daemon.stateDir);
+    assert.equal((await client.wait(job.id, { timeoutMs: 10_000 }))[0]?.exitCode, 4);
+    await waitFor('all is well', async () => (await client.health()).status === 'ok');
+  });
+
+  test('a daemon whose stderr nobody reads any more goes on', async (t) => {
+    const cli = new CommandLine(t);
+    const child = cli.spawn(['daemon', 'run']);
+    const ended = once(child, 'exit');
+    await waitFor('it answers', async () => (await cli.run(['daemon', 'status'])).code === 0);
+    child.stderr?.destroy();
+    for (let job = 0; job < 3; job += 1) assert.equal((await cli.run(['run', '--', 'true'])).code, 0);
+    child.kill('SIGTERM');
+    assert.deepEqual(await ended, [0, null]);
+  });
+});
+
 describe('G10: a disk that fails while the daemon runs', { skip: whyNoHarm }, () => {
   test('G10: a failing fsync stops admission, ends no job, and all goes on when it works again', async (t) => {
     const daemon = new DaemonUnderTest(t);
@@ -163,9 +213,11 @@ describe('G10: a disk that fails while the daemon runs', { skip: whyNoHarm }, ()
     Object.assign(daemon.env, harm);
     await daemon.start();
     const client = await daemon.client();
+    await client.setGroup('default', { parallel: 1 });
     const gate = `${daemon.dir}/gate`;
     const job = await client.submit({ shell: `until [ -e ${gate} ]; do sleep 0.05; done; exit 4` });
     await waitFor('it runs', async () => (await client.get(job.id)).status === 'running');
+    const waiting = await client.submit({ command: ['true'] });
     fs.writeFileSync(harm.HARM_FSYNC, '');
     await assert.rejects(client.submit({ command: ['true'] }), fails('STORE_FAILED'));
     assert.deepEqual(
@@ -175,6 +227,8 @@ describe('G10: a disk that fails while the daemon runs', { skip: whyNoHarm }, ()
     fs.writeFileSync(gate, '');
     await waitFor('its end waits', async () => (await client.health()).checks.unwrittenChanges > 0);
     assert.equal((await client.get(job.id)).status, 'running');
+    // A cancel that a crash could undo is not acknowledged, however often it is asked for.
+    for (const _ of [1, 2, 3]) await assert.rejects(client.cancel(waiting.id), fails('STORE_FAILED'));
     fs.rmSync(harm.HARM_FSYNC);
     const [ended] = await client.wait(job.id, { timeoutMs: 10_000 });
     assert.deepEqual([ended?.cause, ended?.exitCode], ['exit', 4]);

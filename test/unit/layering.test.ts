@@ -22,7 +22,7 @@ const rules: Record<string, { may: readonly string[]; types?: readonly string[] 
   'daemon/log-file.ts': { may: ['protocol'] },
   'daemon/notifier.ts': { may: ['protocol'], types: ['daemon/shells.ts'] },
   'daemon/state-dir.ts': { may: ['protocol', 'daemon/linux'] },
-  'daemon/vitals.ts': { may: ['daemon/core'] },
+  'daemon/vitals.ts': { may: ['protocol', 'daemon/core', 'daemon/linux'] },
   'daemon/ledger.ts': { may: ['protocol'], types: ['daemon/core', 'daemon/store'] },
   'daemon/supervisor.ts': {
     may: ['protocol', 'daemon/core', 'daemon/ledger.ts'],

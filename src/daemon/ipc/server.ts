@@ -110,7 +110,7 @@ export function startIpcServer(options: IpcServerOptions): Promise<IpcServer> {
   ipc.config.parser = parser;
 
   function send(socket: IpcSocket, response: RpcResponse): void {
-    if (socket.destroyed) return;
+    if (socket.destroyed || socket.writableEnded) return; // One that was refused is told nothing more.
     ipc.server.emit(socket, 'rpc', response);
   }
 

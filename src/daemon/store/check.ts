@@ -39,6 +39,8 @@ export interface StoreInspection {
   readonly schema: number | null;
   readonly newestSchema: number;
   readonly damage: readonly string[];
+  /** Why it could not be looked at, which says nothing of the store itself; `null` where it was. */
+  readonly trouble: string | null;
   /** Ids of all jobs with a record; `null` unless it was a full check of a sound store. */
   readonly jobIds: readonly number[] | null;
 }
@@ -59,10 +61,13 @@ export function inspectStore(path: string, depth: 'quick' | 'full'): StoreInspec
             .all()
             .map((row) => Number(row.id))
         : null;
-    return { bytes, schema, newestSchema: schemaVersion, damage, jobIds };
+    return { bytes, schema, newestSchema: schemaVersion, damage, trouble: null, jobIds };
   } catch (error) {
     if (!(error instanceof Error)) throw error;
-    return { bytes, schema: null, newestSchema: schemaVersion, damage: [error.message], jobIds: null };
+    const nothing = { bytes, schema: null, newestSchema: schemaVersion, jobIds: null };
+    return isDamage(error)
+      ? { ...nothing, damage: [error.message], trouble: null }
+      : { ...nothing, damage: [], trouble: error.message };
   } finally {
     db?.close();
   }

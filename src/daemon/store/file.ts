@@ -6,8 +6,11 @@ import { CorralError } from '../../protocol/index.ts';
 import { findDamage, isDamage } from './check.ts';
 import { migrate } from './schema.ts';
 
-/** How long to wait for another process that reads the file, such as a backup. */
-const busyTimeoutMs = 5_000;
+/** How long opening waits for another process that has the file locked. */
+const openTimeoutMs = 5_000;
+
+/** How long each commit does. The daemon stands still meanwhile; what cannot be written is tried again. */
+const busyTimeoutMs = 100;
 
 /** A store up to this size is checked at each start, in 0.1 s (measured: 3.7 ms a MB on a busy machine). A larger one by `corral doctor`. */
 const maxBytesToCheck = 32 * 1024 * 1024;
@@ -21,7 +24,7 @@ export function openDatabase(path: string): DatabaseSync {
     // Before anything can write to it: the end of a session copies what is in the log.
     const hasJournal = fs.existsSync(`${path}-journal`);
     if (!hasJournal) check(new DatabaseSync(path, { readOnly: true }), path).close();
-    db = new DatabaseSync(path, { timeout: busyTimeoutMs });
+    db = new DatabaseSync(path, { timeout: openTimeoutMs });
     if (hasJournal) check(db, path); // A journal that another program left is dealt with when the file is opened to write.
     return migrated(db, path);
   } catch (error) {
@@ -56,15 +59,20 @@ function check(db: DatabaseSync, path: string): DatabaseSync {
 
 function migrated(db: DatabaseSync, path: string): DatabaseSync {
   migrate(db, path);
+  db.exec(`PRAGMA busy_timeout = ${busyTimeoutMs}`);
   return db;
 }
 
-function damaged(path: string, finding: string): CorralError {
-  const folder = dirname(path);
+export function damaged(path: string, finding: string): CorralError {
   return new CorralError(
     'STORE_DAMAGED',
-    `The store ${path} is damaged (${finding}). Nothing was changed. Put a backup in its place; or set it aside and begin anew: mkdir ${folder}/damaged && mv ${path}* ${folder}/damaged/`,
+    `The store ${path} is damaged (${finding}). Nothing was changed. Put a backup in its place; or ${settingAside(path)}`,
   );
+}
+
+/** The command gives each its own folder: an earlier one that was set aside is not touched. */
+export function settingAside(path: string): string {
+  return `set it aside and begin anew: d=$(mktemp -d ${dirname(path)}/damaged.XXXXXX) && mv ${path}* "$d"/`;
 }
 
 function notOpened(path: string, error: Error): CorralError {
@@ -84,9 +92,8 @@ export function withStore<T>(path: string, work: () => T): T {
   try {
     return work();
   } catch (error) {
-    if (error instanceof CorralError || !(error instanceof Error)) throw error;
-    const isSqlites = 'errcode' in error;
-    if (!isSqlites || isDamage(error)) throw damaged(path, error.message);
+    if (!(error instanceof Error && 'errcode' in error)) throw error;
+    if (isDamage(error)) throw damaged(path, error.message);
     throw new CorralError('STORE_FAILED', `The store ${path} cannot be read (${error.message}). Check its disk.`, {
       cause: error,
     });

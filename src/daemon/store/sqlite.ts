@@ -1,4 +1,5 @@
 import { createHash, randomBytes } from 'node:crypto';
+import fs from 'node:fs';
 import type { DatabaseSync, SQLOutputValue } from 'node:sqlite';
 import {
   type Cause,
@@ -18,7 +19,7 @@ import {
   type JobDefinition,
   type JobPhase,
 } from '../core/index.ts';
-import { openDatabase, withStore } from './file.ts';
+import { damaged, openDatabase, withStore } from './file.ts';
 import { prepareStatements, type Statements } from './statements.ts';
 import type { EventQuery, JobQuery, Snapshot, Store } from './store.ts';
 
@@ -35,6 +36,8 @@ const maxKeptEnvironment = 32 * 1024;
 export class SqliteStore implements Store {
   readonly #path: string;
   readonly #db: DatabaseSync;
+  /** The file that is open; `null` where the store is in memory. */
+  readonly #inode: number | null;
   readonly #sql: Statements;
   /** Jobs of one batch share one environment object: it is digested once. */
   readonly #digests = new WeakMap<object, { digest: string; variables: string }>();
@@ -46,8 +49,9 @@ export class SqliteStore implements Store {
   constructor(path: string) {
     this.#path = path;
     this.#db = openDatabase(path);
+    this.#inode = path === ':memory:' ? null : fs.statSync(path).ino;
     this.#sql = this.#reading(() => prepareStatements(this.#db));
-    this.#sql.drawInstance.run(String(randomBytes(4).readUInt32LE()));
+    this.#reading(() => this.#sql.drawInstance.run(String(randomBytes(4).readUInt32LE())));
   }
 
   load(): Snapshot {
@@ -74,19 +78,13 @@ export class SqliteStore implements Store {
   commit(changes: readonly Change[], wallMs: number): void {
     const persistent = changes.filter((change) => change.kind !== 'admission');
     if (persistent.length === 0) return;
-    try {
-      this.#db.exec('BEGIN IMMEDIATE');
-      for (const change of persistent) this.#write(change, wallMs);
-      this.#db.exec('COMMIT');
-    } catch (error) {
-      if (this.#db.isTransaction) this.#db.exec('ROLLBACK');
-      const reason = error instanceof Error ? error.message : String(error);
-      throw new CorralError(
-        'STORE_FAILED',
-        `The store ${this.#path} cannot be written (${reason}). Check its disk; corral goes on by itself when it can be.`,
-        { cause: error },
-      );
-    }
+    this.#write(() => {
+      for (const change of persistent) this.#writeChange(change, wallMs);
+    });
+  }
+
+  probe(): void {
+    this.#write(() => this.#sql.touch.run());
   }
 
   findJob(jobId: number): Job | null {
@@ -147,7 +145,33 @@ export class SqliteStore implements Store {
     return withStore(this.#path, work);
   }
 
-  #write(change: Exclude<Change, { kind: 'admission' }>, wallMs: number): void {
+  /** One transaction: all of it is on the disk when this returns, or nothing. */
+  #write(work: () => void): void {
+    try {
+      this.#checkPlace();
+      this.#db.exec('BEGIN IMMEDIATE');
+      work();
+      this.#db.exec('COMMIT');
+    } catch (error) {
+      if (this.#db.isTransaction) this.#db.exec('ROLLBACK');
+      const reason = error instanceof Error ? error.message : String(error);
+      throw new CorralError(
+        'STORE_FAILED',
+        `The store ${this.#path} cannot be written (${reason}). Check its disk; corral goes on by itself when it can be.`,
+        { cause: error },
+      );
+    }
+  }
+
+  /** What is written to a file that has been removed or replaced is gone when the daemon is. SQLite does not look. */
+  #checkPlace(): void {
+    if (this.#inode === null) return;
+    const there = fs.statSync(this.#path, { throwIfNoEntry: false });
+    if (there?.ino !== this.#inode)
+      throw new Error('it was removed or replaced while the daemon runs; put it back, or stop the daemon');
+  }
+
+  #writeChange(change: Exclude<Change, { kind: 'admission' }>, wallMs: number): void {
     switch (change.kind) {
       case 'job':
         return this.#writeJob(change.before, change.after, wallMs);
@@ -249,14 +273,12 @@ export class SqliteStore implements Store {
 
   /** @throws CorralError `STORE_DAMAGED` where the row says what no daemon wrote */
   #jobFrom(row: Row): Job {
-    return this.#reading(() => {
-      try {
-        return this.#readJob(row);
-      } catch (error) {
-        if (error instanceof Error) error.message = `the record of job ${row.id} cannot be read: ${error.message}`;
-        throw error;
-      }
-    });
+    try {
+      return this.#reading(() => this.#readJob(row));
+    } catch (error) {
+      if (error instanceof CorralError || !(error instanceof Error)) throw error;
+      throw damaged(this.#path, `the record of job ${row.id} cannot be read: ${error.message}`);
+    }
   }
 
   #readJob(row: Row): Job {

@@ -44,6 +44,7 @@ export function prepareStatements(db: DatabaseSync) {
     lastJob: db.prepare("SELECT seq FROM sqlite_sequence WHERE name = 'jobs'"),
     listGroups: db.prepare('SELECT name, parallel, max_queued FROM groups'),
     instance: db.prepare("SELECT value FROM meta WHERE key = 'instance'"),
+    touch: db.prepare("UPDATE meta SET value = value WHERE key = 'instance'"),
     drawInstance: db.prepare("INSERT INTO meta (key, value) VALUES ('instance', ?) ON CONFLICT DO NOTHING"),
   };
 }

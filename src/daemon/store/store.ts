@@ -37,6 +37,12 @@ export interface Store {
    * @throws CorralError `STORE_FAILED`; nothing has been written then, and the store can be tried again
    */
   commit(changes: readonly Change[], wallMs: number): void;
+  /**
+   * Writes something that changes nothing, to see whether the store can be written.
+   *
+   * @throws CorralError `STORE_FAILED`
+   */
+  probe(): void;
   findJob(jobId: number): Job | null;
   findJobByKey(idempotencyKey: string): Job | null;
   /** Ids of one page. */

@@ -9,7 +9,6 @@ import {
   apply,
   asksForRecord,
   type Change,
-  currentAttempt,
   type Decision,
   decide,
   type Effect,
@@ -32,7 +31,7 @@ import {
   schedule,
   Waits,
 } from './core/index.ts';
-import { type Entry, Ledger, type StoreTrouble } from './ledger.ts';
+import { Alarm, Answers, type Entry, Ledger, logTransitions, type StoreTrouble, Watchers } from './loop/index.ts';
 import type { Clock, Log, OutputShell, ProcessShell } from './shells.ts';
 import type { Snapshot, Store } from './store/index.ts';
 
@@ -52,14 +51,6 @@ export interface SupervisorOptions {
 type RequestEvent = Extract<Event, { request: RequestId }>;
 type WithoutRequest<E> = E extends unknown ? Omit<E, 'request'> : never;
 
-interface PendingAnswer {
-  readonly resolve: (result: unknown) => void;
-  readonly reject: (error: CorralError) => void;
-}
-
-/** Longest delay that setTimeout takes; a later deadline is reached in several steps. */
-const maxTimerMs = 2 ** 31 - 1;
-
 /** While the store fails, it is tried again after this long. */
 const storeRetryMs = 500;
 
@@ -72,16 +63,14 @@ export class Supervisor {
   readonly #options: SupervisorOptions;
   readonly #state: State = emptyState();
   readonly #waits = new Waits();
-  readonly #answers = new Map<RequestId, PendingAnswer>();
-  #nextRequest: RequestId = 1;
+  readonly #answers = new Answers();
   #inbox: Event[] = [];
   #turnIsPlanned = false;
   readonly #ledger: Ledger;
   #retry: NodeJS.Timeout | null = null;
-  #alarm: { atMonoMs: number; timer: NodeJS.Timeout } | null = null;
+  readonly #alarm = new Alarm(() => this.#ring());
   #drained: { readonly atMonoMs: number; wasSaid: boolean } | null = null;
-  readonly #watchers = new Map<number, Set<() => void>>();
-  readonly #transitionWatchers = new Set<() => void>();
+  readonly #watchers = new Watchers();
 
   constructor(options: SupervisorOptions) {
     this.#options = options;
@@ -125,7 +114,7 @@ export class Supervisor {
     const recovered = recover(snapshot.jobs, now);
     apply(this.#state, recovered);
     store.commit([...added, ...recovered], now.wallMs);
-    this.#logTransitions(recovered);
+    logTransitions(this.#options.log, recovered);
     return recovered.length;
   }
 
@@ -205,26 +194,16 @@ export class Supervisor {
 
   /** Calls back once, at the next change of a job that has not ended. Returns how to give up. */
   onNextChange(jobId: number, onChange: () => void): () => void {
-    const watchers = this.#watchers.get(jobId) ?? new Set();
-    this.#watchers.set(jobId, watchers.add(onChange));
-    return () => {
-      if (watchers.delete(onChange) && watchers.size === 0 && this.#watchers.get(jobId) === watchers)
-        this.#watchers.delete(jobId);
-    };
+    return this.#watchers.onNextChange(jobId, onChange);
   }
 
   /** Calls back once, when a transition of any job has been written down. Returns how to give up. */
   onNextTransition(onChange: () => void): () => void {
-    this.#transitionWatchers.add(onChange);
-    return () => this.#transitionWatchers.delete(onChange);
+    return this.#watchers.onNextTransition(onChange);
   }
 
   #request<R>(event: WithoutRequest<RequestEvent>): Promise<R> {
-    const request = this.#nextRequest++;
-    return new Promise<R>((resolve, reject) => {
-      this.#answers.set(request, { resolve: resolve as (result: unknown) => void, reject });
-      this.emit({ ...event, request } as RequestEvent);
-    });
+    return this.#answers.expect((request) => this.emit({ ...event, request } as RequestEvent));
   }
 
   #planTurn(): void {
@@ -270,7 +249,7 @@ export class Supervisor {
       this.#turnWithoutStore(events, now);
       return;
     }
-    this.#logTransitions(changes);
+    logTransitions(this.#options.log, changes);
     this.#carryOut({ changes, effects, wallMs: now.wallMs });
   }
 
@@ -282,22 +261,23 @@ export class Supervisor {
     const trouble = this.#ledger.trouble?.message ?? 'The store cannot be written.';
     for (const event of events) {
       if (asksForRecord(event) && 'request' in event) {
-        this.#takeAnswer(event.request)?.reject(new CorralError('STORE_FAILED', `${trouble} Nothing was changed.`));
+        this.#answers.reject(event.request, new CorralError('STORE_FAILED', `${trouble} Nothing was changed.`));
         continue;
       }
       // One that was refused already, when its facts could not be looked up, is not carried out now.
-      if ('request' in event && !this.#answers.has(event.request)) continue;
+      if ('request' in event && !this.#answers.isOpen(event.request)) continue;
       const complete = this.#withFacts(event);
       if (complete === null) continue;
       const { changes, effects } = decide(this.#state, complete, now);
       apply(this.#state, changes);
-      this.#logTransitions(changes);
+      logTransitions(this.#options.log, changes);
       // That a job is over already is no answer either while that is not written down.
       const isWritten = !('jobIds' in event) || event.jobIds.every((jobId) => this.#ledger.isWritten(jobId));
       const isCertain = (effect: Effect) => reachesProcesses(effect) || (changes.length === 0 && isWritten);
       for (const effect of effects.filter(isCertain)) this.#tryToAct(effect);
       if ('request' in event)
-        this.#takeAnswer(event.request)?.reject(
+        this.#answers.reject(
+          event.request,
           new CorralError(
             'STORE_FAILED',
             `${trouble} It is done all the same, and written down as soon as that works.`,
@@ -320,11 +300,7 @@ export class Supervisor {
   /** What was decided is on the disk. */
   #carryOut({ changes, effects }: Entry): void {
     for (const effect of effects) this.#tryToAct(effect);
-    for (const change of changes) if (change.kind === 'job') this.#announce(change.after.id);
-    if (!changes.some(isTransition)) return;
-    const watchers = [...this.#transitionWatchers];
-    this.#transitionWatchers.clear();
-    for (const onChange of watchers) onChange();
+    this.#watchers.announce(changes);
   }
 
   #checkDrained(now: Instant): void {
@@ -343,7 +319,7 @@ export class Supervisor {
       return this.#lookUp(event);
     } catch (error) {
       if (!(error instanceof CorralError && 'request' in event)) throw error;
-      this.#takeAnswer(event.request)?.reject(error);
+      this.#answers.reject(event.request, error);
       return null;
     }
   }
@@ -375,12 +351,6 @@ export class Supervisor {
     return this.#state.live.has(jobId) ? null : this.#ledger.newest(jobId);
   }
 
-  #announce(jobId: number): void {
-    const watchers = this.#watchers.get(jobId);
-    this.#watchers.delete(jobId);
-    for (const onChange of watchers ?? []) onChange();
-  }
-
   /** What goes wrong with one job, because of what it did to its files or its cgroup, must not end the others. */
   #tryToAct(effect: Effect): void {
     try {
@@ -395,9 +365,9 @@ export class Supervisor {
     const { processes, output } = this.#options;
     switch (effect.type) {
       case 'reply':
-        return this.#takeAnswer(effect.request)?.resolve(effect.result);
+        return this.#answers.resolve(effect.request, effect.result);
       case 'refuse':
-        return this.#takeAnswer(effect.request)?.reject(new CorralError(effect.code, effect.message));
+        return this.#answers.reject(effect.request, new CorralError(effect.code, effect.message));
       case 'launch':
         return processes.launch(effect.job);
       case 'terminate':
@@ -415,54 +385,20 @@ export class Supervisor {
     }
   }
 
-  #takeAnswer(request: RequestId): PendingAnswer | undefined {
-    const answer = this.#answers.get(request);
-    this.#answers.delete(request);
-    return answer;
-  }
-
   /** One timer for all deadlines: the next one of a job or of a wait. */
   #setAlarm(): void {
     const next = [nextDeadline(this.#state), this.#waits.nextDeadline()].filter((at) => at !== null);
     const atMonoMs = next.length === 0 ? null : Math.min(...next);
-    if (this.#alarm?.atMonoMs === atMonoMs) return;
-    if (this.#alarm !== null) clearTimeout(this.#alarm.timer);
-    this.#alarm = null;
-    if (atMonoMs === null) return;
-    const delayMs = Math.min(Math.max(0, Math.ceil(atMonoMs - this.#options.clock().monoMs)), maxTimerMs);
-    this.#alarm = { atMonoMs, timer: setTimeout(() => this.#ring(), delayMs) };
+    this.#alarm.setFor(atMonoMs, this.#options.clock().monoMs);
   }
 
   #ring(): void {
-    this.#alarm = null;
     const { monoMs } = this.#options.clock();
     this.#waits.expire(monoMs);
     const due = nextDeadline(this.#state);
     if (due !== null && due <= monoMs) this.emit({ type: 'tick' });
     else this.#setAlarm();
   }
-
-  #logTransitions(changes: readonly Change[]): void {
-    for (const change of changes) {
-      if (change.kind !== 'job' || !isTransition(change)) continue;
-      const { before, after } = change;
-      const from = before?.phase.status ?? null;
-      const to = after.phase.status;
-      const attempt = after.attempts.length > 0 ? currentAttempt(after) : null;
-      const cause = 'cause' in after.phase ? after.phase.cause : (attempt?.cause ?? null);
-      this.#options.log.info(`job ${after.id} ${from ?? 'new'} → ${to}`, {
-        jobId: after.id,
-        attempt: attempt?.number ?? 0,
-        from,
-        to,
-        cause,
-      });
-    }
-  }
-}
-
-function isTransition(change: Change): boolean {
-  return change.kind === 'job' && change.before?.phase.status !== change.after.phase.status;
 }
 
 function newGroup(after: Group): Change {

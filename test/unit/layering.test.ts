@@ -23,9 +23,9 @@ const rules: Record<string, { may: readonly string[]; types?: readonly string[] 
   'daemon/notifier.ts': { may: ['protocol'], types: ['daemon/shells.ts'] },
   'daemon/state-dir.ts': { may: ['protocol', 'daemon/linux'] },
   'daemon/vitals.ts': { may: ['protocol', 'daemon/core', 'daemon/linux'] },
-  'daemon/ledger.ts': { may: ['protocol'], types: ['daemon/core', 'daemon/store'] },
+  'daemon/loop': { may: ['protocol', 'daemon/core'], types: ['daemon/store', 'daemon/shells.ts'] },
   'daemon/supervisor.ts': {
-    may: ['protocol', 'daemon/core', 'daemon/ledger.ts'],
+    may: ['protocol', 'daemon/core', 'daemon/loop'],
     types: ['daemon/shells.ts', 'daemon/store', 'daemon/process', 'daemon/config', 'daemon/ipc'],
   },
   'daemon/entry.ts': { may: ['protocol', 'compile-cache.ts', 'daemon/main.ts'] },

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { type Change, definitionFrom, type Job, type JobPhase } from '../../src/daemon/core/index.ts';
-import { Ledger } from '../../src/daemon/ledger.ts';
+import { Ledger } from '../../src/daemon/loop/index.ts';
 import type { Store } from '../../src/daemon/store/index.ts';
 import { CorralError } from '../../src/protocol/index.ts';
 

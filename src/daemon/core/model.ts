@@ -203,6 +203,11 @@ export function deadlineOf(job: Job): number | null {
   }
 }
 
+/** Whether a job is in another status after this. */
+export function isTransition(change: Change): boolean {
+  return change.kind === 'job' && change.before?.phase.status !== change.after.phase.status;
+}
+
 /** Brings the state up to date with the changes, in order. Returns how to take them back. */
 export function apply(state: State, changes: readonly Change[]): () => void {
   for (const change of changes) applyOne(state, change);

@@ -2,9 +2,9 @@
  * What the daemon has written down about jobs, and over it what is newer: the changes of the turn under way, and those that the
  * store could not take, which are kept in memory until it can.
  */
-import { CorralError } from '../protocol/index.ts';
-import type { Change, Effect, Job } from './core/index.ts';
-import type { Store } from './store/index.ts';
+import { CorralError } from '../../protocol/index.ts';
+import type { Change, Effect, Job } from '../core/index.ts';
+import type { Store } from '../store/index.ts';
 
 /** What was decided at one time, and what is to be done once it is written down. */
 export interface Entry {

@@ -1,0 +1,21 @@
+import { type Change, currentAttempt, isTransition } from '../core/index.ts';
+import type { Log } from '../shells.ts';
+
+/** A line for each change of a job's status. */
+export function logTransitions(log: Log, changes: readonly Change[]): void {
+  for (const change of changes) {
+    if (change.kind !== 'job' || !isTransition(change)) continue;
+    const { before, after } = change;
+    const from = before?.phase.status ?? null;
+    const to = after.phase.status;
+    const attempt = after.attempts.length > 0 ? currentAttempt(after) : null;
+    const cause = 'cause' in after.phase ? after.phase.cause : (attempt?.cause ?? null);
+    log.info(`job ${after.id} ${from ?? 'new'} → ${to}`, {
+      jobId: after.id,
+      attempt: attempt?.number ?? 0,
+      from,
+      to,
+      cause,
+    });
+  }
+}

@@ -88,7 +88,10 @@ describe('G10: a daemon that cannot start says why and what to do', () => {
     const daemon = await new DaemonUnderTest(t).start();
     await daemon.signal('SIGTERM');
     fs.chmodSync(daemon.stateDir, 0o500);
-    await assert.rejects(daemon.start(), /NOT_PERMITTED.*cannot be opened to write \(EACCES\)/);
+    await assert.rejects(
+      daemon.start(),
+      /STORE_FAILED.*corral\.db cannot be opened .*Check that its folder is yours, can be written, and has room/,
+    );
     fs.chmodSync(daemon.stateDir, 0o700);
     await daemon.start();
   });

@@ -56,11 +56,16 @@ export async function pack(destination: string): Promise<string> {
   return `${destination}/${tarball}`;
 }
 
+/** How the registry is reached, where the environment says it. */
+const reaching = /^npm_config_(cafile|ca|strict_ssl|proxy|https_proxy|noproxy)$/;
+
 /** For an npm that installs the package: the registry of the checkout, and none of its other settings. */
 export function npmEnvironment(): NodeJS.ProcessEnv {
   const registry = execFileSync('npm', ['config', 'get', 'registry'], { cwd: root, encoding: 'utf8' }).trim();
   return {
-    ...Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('npm_'))),
+    ...Object.fromEntries(
+      Object.entries(process.env).filter(([name]) => !name.startsWith('npm_') || reaching.test(name)),
+    ),
     npm_config_registry: registry,
     npm_config_ignore_scripts: 'true',
     npm_config_audit: 'false',

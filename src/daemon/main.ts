@@ -110,11 +110,11 @@ async function main(): Promise<void> {
   };
   const reload = () => {
     tell('RELOADING=1', `MONOTONIC_USEC=${process.hrtime.bigint() / 1_000n}`);
-    const atNextStart = liveConfig.reload(Date.now());
+    liveConfig.reload(Date.now());
     const status = liveConfig.status();
     log.setLevel(liveConfig.current.logLevel);
     if (status.error !== null) log.error('configuration not taken over', { error: status.error });
-    else log.info('configuration read again', { path: status.path, atNextStart });
+    else log.info('configuration read again', { path: status.path, atNextStart: status.atNextStart });
     tell('READY=1');
     return status;
   };

@@ -34,6 +34,9 @@ const configStatus = z
     path: z.string().nullable().describe('`null`: there is no file.'),
     loadedAt: z.string().describe('When the configuration in force was read.'),
     error: z.string().nullable().describe('Why the file as it is now is not in force.'),
+    atNextStart: z
+      .array(z.string())
+      .describe('Keys that were changed since the daemon started, and that it looks at only when it starts.'),
   })
   .meta({ id: 'ConfigStatus' });
 

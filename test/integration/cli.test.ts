@@ -218,7 +218,7 @@ test('queue full is exit code 75, a wait that is over 124, a bad command line 2'
   }
   assert.match(
     (await cli.run(['group', 'set', 'nosuch', '--parallel', '1'])).stderr,
-    /There is no group "nosuch"\. Known groups: default/,
+    /There is no group "nosuch"\. Groups cannot be made in this version; there is: default/,
   );
 });
 
@@ -313,7 +313,12 @@ test('what a new user types is understood, or says what was meant', async (t) =>
     [['help', 'group', 'sett'], 2, /^$/, /^corral: unknown command 'sett'\n\(Did you mean set\?\)\n/],
     [['runn', 'true'], 2, /^$/, /Did you mean run\?/],
     [['cancel'], 2, /^$/, /^corral: missing required argument 'ids'\n\(see corral cancel --help\)\n$/],
-    [['ls', '-g', 'nope'], 1, /^$/, /^corral: There is no group "nope"\. Known groups: default\.\n$/],
+    [
+      ['ls', '-g', 'nope'],
+      1,
+      /^$/,
+      /^corral: There is no group "nope"\. Groups cannot be made in this version; there is: default\.\n$/,
+    ],
     [['ls', '-g', 'default'], 0, /^$/, /no jobs/],
     [['run', '--stdin', '/dev/stdin', 'cat'], 2, /^$/, /^corral: --stdin \/dev\/stdin: .* Write it to a file first/],
     [['run', '--stdin', '-', 'cat'], 2, /^$/, /Write it to a file first/],

@@ -20,3 +20,18 @@ export function asJobId(text: string): number {
   if (id === undefined || more.length > 0) throw new InvalidArgumentError('One job id, such as 7.');
   return id;
 }
+
+/** Most ranges that a line names. */
+const maxShownRanges = 20;
+
+/** Ids as a person would type them: `3..9, 12`. */
+export function asRanges(jobIds: readonly number[]): string {
+  const ranges: [from: number, to: number][] = [];
+  for (const jobId of new Set([...jobIds].sort((a, b) => a - b))) {
+    const last = ranges.at(-1);
+    if (last !== undefined && last[1] === jobId - 1) last[1] = jobId;
+    else ranges.push([jobId, jobId]);
+  }
+  const shown = ranges.slice(0, maxShownRanges).map(([from, to]) => (from === to ? `${from}` : `${from}..${to}`));
+  return shown.join(', ') + (ranges.length > maxShownRanges ? ', …' : '');
+}

@@ -34,10 +34,14 @@ export function addJobOptions(command: Command): Command {
     .option('-e, --env <NAME=value>', 'set a variable on top of the current environment; repeatable', asVariable)
     .option('--stdin <file>', 'what it reads as standard input (default: /dev/null)')
     .option('--split-output', 'keep stdout and stderr apart, in two files')
-    .option('--max-runtime <duration>', 'end it after this long, such as 90s or 30m', asDuration)
+    .option(
+      '--max-runtime <duration>',
+      "end it after this long, such as 90s or 30m; 0 or off for no limit (default: the daemon's, off unless configured)",
+      asDuration,
+    )
     .option(
       '--kill-grace <duration>',
-      'time between SIGTERM and SIGKILL (default: 5s; 0 for SIGKILL at once)',
+      "time between SIGTERM and SIGKILL; 0 or off for SIGKILL at once (default: the daemon's, 5s unless configured)",
       asDuration,
     )
     .option('--success-codes <codes>', 'exit codes that count as success, such as 0,3 (default: 0)', asExitCodes)

@@ -1,6 +1,7 @@
 import { type BulkReport, CorralError, maxJobIds } from '../../protocol/index.ts';
 import { type Client, type ConnectOptions, connect } from '../index.ts';
 import { exitCodes } from './exit-code.ts';
+import { asRanges } from './job-ids.ts';
 import { say, sayError } from './print.ts';
 
 export interface VerbOptions extends ConnectOptions {
@@ -50,6 +51,22 @@ export async function inBulk(
     total.errors.push(...report.errors);
   }
   if (json) process.stdout.write(`${JSON.stringify(total, null, 2)}\n`);
-  else for (const { message } of total.errors) say(message);
+  else for (const line of reasons(total.errors)) say(line);
   return total.failed === 0 ? 0 : exitCodes.partial;
+}
+
+const foldedReasons: Readonly<Record<string, string>> = {
+  JOB_NOT_FOUND: 'do not exist (all that do: corral ls --all)',
+  JOB_RUNNING: 'have not ended, so they cannot be removed; end them first (corral cancel)',
+  JOB_NOT_RUNNING: 'do not run, so they cannot be signalled',
+};
+
+/** Why jobs failed: a line for each reason, not for each of the thousand jobs of a range. */
+function reasons(errors: BulkReport['errors']): string[] {
+  return [...Map.groupBy(errors, ({ code }) => code)].map(([code, same]) => {
+    const [first] = same;
+    if (first !== undefined && same.length === 1) return first.message;
+    const count = same.length.toLocaleString('en');
+    return `${count} of these ${foldedReasons[code] ?? `failed with ${code}`}: ${asRanges(same.map(({ jobId }) => jobId))}`;
+  });
 }

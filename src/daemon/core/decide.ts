@@ -404,5 +404,5 @@ function jobNotFound(jobId: number): CorralError {
 }
 
 function groupNotFound(state: State, name: string): string {
-  return `There is no group "${name}". Known groups: ${[...state.groups.keys()].join(', ')}.`;
+  return `There is no group "${name}". Groups cannot be made in this version; there is: ${[...state.groups.keys()].join(', ')}.`;
 }

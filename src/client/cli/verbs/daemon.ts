@@ -45,9 +45,14 @@ export function addDaemon(program: Command): void {
     .addHelpText('after', '\nExample: corral daemon reload')
     .action(
       withClient(async (client: Client) => {
-        const { path, error } = await client.reload();
+        const { path, error, atNextStart } = await client.reload();
         if (error !== null) throw new CorralError('CONFIG_INVALID', `${error} The last good one stays in force.`);
-        say(path === null ? 'there is no configuration file; the defaults are in force' : `${path} is in force`);
+        if (atNextStart.length > 0) say(takesRestart(atNextStart));
+        say(
+          path === null
+            ? 'there is no configuration file; the defaults are in force'
+            : `${path} is in force${atNextStart.length > 0 ? ' but for that' : ''}`,
+        );
         return 0;
       }, existing),
     );
@@ -94,6 +99,10 @@ function ownPaths(): CorralPaths {
   return resolvePaths(process.env, process.getuid?.() ?? 0);
 }
 
+function takesRestart(keys: readonly string[]): string {
+  return `${keys.join(' and ')} changed, which the daemon looks at only when it starts: it goes on as before until a restart`;
+}
+
 function printStatus(status: MethodResult<'daemon.status'>): void {
   const { containment } = status;
   const jobs = Object.entries(status.jobs)
@@ -108,7 +117,10 @@ function printStatus(status: MethodResult<'daemon.status'>): void {
     ['', containment.guarantee],
     ...containment.holes.map((hole): [string, string] => ['hole', hole]),
     ['config', `${status.config.path ?? 'defaults'}, read ${status.config.loadedAt}`],
-    ...(status.config.error === null ? [] : [['', status.config.error] satisfies [string, string]]),
+    ...(status.config.error === null ? [] : [['config error', status.config.error] satisfies [string, string]]),
+    ...(status.config.atNextStart.length === 0
+      ? []
+      : [['', takesRestart(status.config.atNextStart)] satisfies [string, string]]),
     ['jobs', jobs.length === 0 ? 'none' : jobs.join(', ')],
   ];
   for (const [label, value] of lines) printLine(`${label.padEnd(12)} ${value}`);

@@ -1,9 +1,9 @@
 import type { Command } from 'commander';
-import { type EventView, isErrno } from '../../../protocol/index.ts';
+import type { EventView } from '../../../protocol/index.ts';
 import type { Client } from '../../index.ts';
 import { asJobId } from '../job-ids.ts';
-import { asInteger } from '../job-options.ts';
-import { write } from '../print.ts';
+import { asCount } from '../job-options.ts';
+import { ReaderGoneError, write } from '../print.ts';
 import { withClient } from '../session.ts';
 
 /** Transitions that are shown where nothing else is asked for. */
@@ -22,7 +22,7 @@ export function addEvents(program: Command): void {
     .command('events')
     .description('print the record of what became of jobs, oldest first')
     .option('-f, --follow', 'go on with what happens from now on')
-    .option('--after <number>', 'only what came after this number; go on where you were', asInteger)
+    .option('--after <number>', 'only what came after this number; go on where you were', asCount)
     .option('-a, --all', `everything that is still kept (default: the last ${recent})`)
     .option('-j, --job <id>', 'only this job', asJobId)
     .option('--json', 'print JSON, one object a line')
@@ -34,11 +34,13 @@ async function events(client: Client, flags: Flags): Promise<number> {
   const from =
     flags.after !== undefined ? { after: flags.after } : flags.all || flags.job !== undefined ? {} : { last: recent };
   const filter = flags.job === undefined ? {} : { jobId: flags.job };
+  // An empty record, or a wait for ever, would hide a slip of the finger. Events go with the record of their job.
+  if (flags.job !== undefined) await client.get(flags.job);
   try {
     for await (const event of client.events({ ...from, ...filter, follow: flags.follow ?? false }))
       await write(process.stdout, Buffer.from(`${flags.json ? JSON.stringify(event) : line(event)}\n`));
   } catch (error) {
-    if (!isErrno(error, 'EPIPE')) throw error; // A reader such as head has seen enough.
+    if (!(error instanceof ReaderGoneError)) throw error; // A reader such as head has seen enough.
   }
   return 0;
 }

@@ -9,7 +9,7 @@ import {
   maxPageSize,
 } from '../../../protocol/index.ts';
 import type { Client, ListOptions } from '../../index.ts';
-import { asInteger } from '../job-options.ts';
+import { asCount } from '../job-options.ts';
 import { commandLine, elapsed, oneLine, outcome, printJson, printLine, printTable, say } from '../print.ts';
 import { withClient } from '../session.ts';
 
@@ -32,7 +32,7 @@ export function addLs(program: Command): void {
     .option('-a, --all', 'all jobs that have a record')
     .option('-s, --status <statuses>', `only these, with commas between: ${jobStatuses.join(', ')}`, asStatuses)
     .option('-g, --group <group>', 'only this group')
-    .option('-l, --limit <number>', `at most so many ended ones (default: ${recentlyEnded})`, asInteger)
+    .option('-l, --limit <number>', `at most so many ended ones (default: ${recentlyEnded})`, asCount)
     .option('-q, --quiet', 'ids only')
     .option('--json', 'print JSON')
     .addHelpText('after', '\nExample: corral ls --status queued,running --json')
@@ -52,16 +52,25 @@ async function ls(client: Client, flags: Flags): Promise<number> {
   if (jobs.length === 0 && flags.group !== undefined) await checkGroup(client, flags.group);
   if (flags.json) printJson(jobs);
   else if (flags.quiet) for (const job of jobs) printLine(String(job.id));
-  else if (jobs.length === 0) say('no jobs. Start one: corral run -- echo hello');
+  else if (jobs.length === 0) say(noneOf(flags));
   else printTable(['ID', 'STATUS', 'RESULT', 'TIME', 'GROUP', 'NAME', 'COMMAND'], jobs.map(row));
   return 0;
+}
+
+/** Where less than all was asked for, there may be others. */
+function noneOf({ status, group, limit }: Flags): string {
+  const isAll = status === undefined && group === undefined && limit === undefined;
+  return isAll ? 'no jobs. Start one: corral run -- echo hello' : 'no such jobs (all: corral ls --all)';
 }
 
 /** @throws CorralError where the daemon knows no group of this name: an empty list would hide the typing slip */
 async function checkGroup(client: Client, name: string): Promise<void> {
   const known = (await client.groups()).map((group) => group.name);
   if (!known.includes(name))
-    throw new CorralError('GROUP_NOT_FOUND', `There is no group "${name}". Known groups: ${known.join(', ')}.`);
+    throw new CorralError(
+      'GROUP_NOT_FOUND',
+      `There is no group "${name}". Groups cannot be made in this version; there is: ${known.join(', ')}.`,
+    );
 }
 
 async function fetchAll(client: Client, query: ListOptions, limit: number): Promise<JobView[]> {

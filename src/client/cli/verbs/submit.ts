@@ -3,8 +3,9 @@ import type { Command } from 'commander';
 import { z } from 'zod';
 import { CorralError, describeIssues, jobSpecSchema } from '../../../protocol/index.ts';
 import type { Client, JobRequest } from '../../index.ts';
+import { asRanges } from '../job-ids.ts';
 import { addJobOptions, jobRequest, jobSettings } from '../job-options.ts';
-import { printJson, printLine } from '../print.ts';
+import { ReaderGoneError, say, write } from '../print.ts';
 import { withClient } from '../session.ts';
 
 type Flags = Parameters<typeof jobRequest>[1] & { batch?: true; json?: true };
@@ -29,8 +30,20 @@ async function submit(client: Client, words: string[], flags: Flags): Promise<nu
   const submitted = flags.batch
     ? await submitLines(client, words, flags)
     : [await client.submit(jobRequest(words, flags))];
-  if (flags.json) printJson(flags.batch ? submitted : submitted[0]);
-  else for (const { id } of submitted) printLine(String(id));
+  const shown = flags.json
+    ? JSON.stringify(flags.batch ? submitted : submitted[0], null, 2)
+    : submitted.map(({ id }) => id).join('\n');
+  if (shown === '') return 0;
+  try {
+    await write(process.stdout, Buffer.from(`${shown}\n`));
+  } catch (error) {
+    // They are accepted, so their ids must not be lost with the output.
+    const ids = asRanges(submitted.map(({ id }) => id));
+    const sentence = submitted.length === 1 ? `job ${ids} was submitted` : `jobs ${ids} were submitted`;
+    if (error instanceof ReaderGoneError) say(sentence);
+    else if (error instanceof CorralError) throw new CorralError(error.code, `${error.message} But ${sentence}.`);
+    else throw error;
+  }
   return 0;
 }
 

@@ -1,5 +1,6 @@
 import type { Command } from 'commander';
-import type { Client } from '../../index.ts';
+import { CorralError } from '../../../protocol/index.ts';
+import type { Client, WaitOptions } from '../../index.ts';
 import { exitCodeOf, exitCodes, explainEnd } from '../exit-code.ts';
 import { asJobIds } from '../job-ids.ts';
 import { asDuration } from '../job-options.ts';
@@ -26,7 +27,7 @@ export function addWait(program: Command): void {
 
 async function wait(client: Client, jobIds: number[], flags: Flags): Promise<number> {
   process.on('SIGINT', () => process.exit(exitCodes.interrupted));
-  const jobs = await client.wait(jobIds, {
+  const jobs = await waitForAll(client, jobIds, {
     mode: flags.any ? 'any' : 'all',
     ...(typeof flags.timeout === 'number' ? { timeoutMs: flags.timeout } : {}),
   });
@@ -36,4 +37,14 @@ async function wait(client: Client, jobIds: number[], flags: Flags): Promise<num
     if (explanation !== null) say(explanation);
   }
   return jobs.map(exitCodeOf).find((code) => code !== 0) ?? 0;
+}
+
+/** One id that is not there spoils a wait for many; which of them it is, the daemon says. */
+async function waitForAll(client: Client, jobIds: readonly number[], options: WaitOptions) {
+  try {
+    return await client.wait(jobIds, options);
+  } catch (error) {
+    if (!(error instanceof CorralError) || error.code !== 'JOB_NOT_FOUND' || jobIds.length === 1) throw error;
+    throw new CorralError(error.code, `${error.message} The others were not waited for: name them without it.`);
+  }
 }

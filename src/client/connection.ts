@@ -14,6 +14,7 @@ import {
   version,
 } from '../protocol/index.ts';
 import { type Notice, startDaemon } from './daemon-process.ts';
+import { silentDaemon } from './silent-daemon.ts';
 import { Transport } from './transport.ts';
 
 export interface ConnectionOptions {
@@ -49,6 +50,8 @@ export class Connection {
   readonly #options: ConnectionOptions;
   #transport: Promise<Transport> | null = null;
   #daemonWasStopped = false;
+  /** Of the daemon that was greeted last. */
+  #pid: number | null = null;
   #isClosed = false;
 
   constructor(options: ConnectionOptions) {
@@ -79,7 +82,9 @@ export class Connection {
           if ('holdMs' in asked) asked = { ...asked, holdMs: 0 };
           continue;
         }
-        if (!(error instanceof CorralError) || error.code !== 'CONNECTION_LOST') throw error;
+        if (!(error instanceof CorralError)) throw error;
+        if (error.code === 'CALL_TIMEOUT') throw silentDaemon(error, this.#options.paths, this.#pid);
+        if (error.code !== 'CONNECTION_LOST') throw error;
         if (this.#isClosed)
           throw new CorralError('CLIENT_CLOSED', 'The client was closed while the call was under way.');
         if (methods[method].repeat === 'once') {
@@ -180,10 +185,12 @@ export class Connection {
     checkOwner(paths);
     const transport = await Transport.open(paths.socket, timeoutMs);
     try {
-      await transport.call('hello', { protocols: [...protocolVersions], client: `corral ${version}` }, timeoutMs);
+      const hello = { protocols: [...protocolVersions], client: `corral ${version}` };
+      this.#pid = understood('hello', await transport.call('hello', hello, timeoutMs)).pid;
       return transport;
     } catch (error) {
       transport.close();
+      if (error instanceof CorralError && error.code === 'CALL_TIMEOUT') throw silentDaemon(error, paths, null);
       // A daemon that dies while it is greeted is as good as none.
       const isGone = error instanceof CorralError && error.code === 'CONNECTION_LOST';
       throw isGone
@@ -216,7 +223,7 @@ function checkOwner(paths: CorralPaths): void {
   if (stat.isDirectory() && (stat.uid === uid || stat.uid === 0) && (stat.mode & 0o022) === 0) return;
   throw new CorralError(
     'NOT_PERMITTED',
-    `The folder ${folder} is not yours alone (uid ${stat.uid}, mode ${(stat.mode & 0o777).toString(8)}), so its socket is not trusted. Remove it, or set CORRAL_RUNTIME_DIR.`,
+    `The folder ${folder} is not yours alone (uid ${stat.uid}, mode ${(stat.mode & 0o777).toString(8)}), so its socket is not trusted. Set CORRAL_RUNTIME_DIR to a folder that only you can write to.`,
   );
 }
 

@@ -69,12 +69,7 @@ export class Transport {
     return new Promise((resolve, reject) => {
       const timer = setTimeout(() => {
         this.#calls.delete(id);
-        reject(
-          new CorralError(
-            'CALL_TIMEOUT',
-            `The daemon gave no answer to "${method}" within ${timeoutMs} ms. It may hang; see its log.`,
-          ),
-        );
+        reject(new CorralError('CALL_TIMEOUT', `The daemon gave no answer to "${method}" within ${timeoutMs} ms.`));
       }, timeoutMs);
       this.#calls.set(id, { resolve, reject, timer });
       const request: RpcRequest = { jsonrpc: '2.0', id, method, params: params as Record<string, unknown> };

@@ -3,7 +3,7 @@
  * so that it works where no daemon can be started. It changes nothing.
  *
  * Arguments: `--deep` checks every page, index and reference of the store. `--tier-known`: a daemon runs and says itself what
- * tier it has.
+ * tier it has. `--scan-because=REASON`: that is tier scan, and nobody asked for it.
  */
 import fs from 'node:fs';
 import os from 'node:os';
@@ -40,9 +40,16 @@ function look(topic: string, work: () => Facts): void {
     facts[topic] = work();
   } catch (error) {
     if (!(error instanceof Error)) throw error;
-    const todo = error instanceof CorralError ? null : 'If nothing below explains it, please report it.';
+    const todo = error instanceof CorralError ? todoFor(error) : 'If nothing below explains it, please report it.';
     find('problem', topic, error.message, todo);
   }
+}
+
+/** Most messages say what to do themselves; this is what comes after that. */
+function todoFor({ code }: CorralError): string {
+  return code === 'CONFIG_INVALID'
+    ? 'Mend what is named, then: corral daemon reload, or corral daemon start'
+    : 'Do what it says, then look again: corral doctor';
 }
 
 function readOr(path: string, otherwise: string): string {
@@ -91,16 +98,23 @@ function containment(config: Config | null): Facts {
       'The hard limit RLIMIT_RTTIME is set, so processes of jobs cannot be marked. In tier scan, one that wipes its environment and leaves its session may then escape.',
       'Take the limit away where the daemon is started: LimitRTTIME=infinity in the unit.',
     );
+  const because = process.argv.find((word) => word.startsWith(scanBecause))?.slice(scanBecause.length);
+  if (because !== undefined) warnOfScan(`The daemon runs in tier scan: ${because}.`);
   if (process.argv.includes('--tier-known')) return {};
   const place = tierHere(config?.containment ?? 'auto', uid);
   if (place.tier === 'scan' && config?.containment !== 'scan')
-    find(
-      'warning',
-      'containment',
-      `Only tier scan can be had here: ${place.reason}.`,
-      uid === 0 ? 'Mount a cgroup v2 hierarchy.' : 'Run it under your systemd manager: systemctl --user start corral',
-    );
+    warnOfScan(`Only tier scan can be had here: ${place.reason}.`);
   return { 'tier to be had': place.tier, reason: place.reason };
+}
+
+const scanBecause = '--scan-because=';
+
+function warnOfScan(message: string): void {
+  const hasManager = fs.existsSync(`${process.env.XDG_RUNTIME_DIR}/systemd/private`);
+  const ofUser = hasManager
+    ? 'Let your systemd manager run it, which gives it a cgroup: corral daemon stop; corral daemon start'
+    : 'Run it under systemd, which gives it a cgroup; or be content with it: CORRAL_CONTAINMENT=scan';
+  find('warning', 'containment', message, uid === 0 ? 'Mount a cgroup v2 hierarchy that can be written.' : ofUser);
 }
 
 function limits(): Facts {
@@ -135,33 +149,49 @@ function limits(): Facts {
 
 function paths(where: CorralPaths): Facts {
   const shown: Facts = {};
-  for (const [name, path] of [
-    ['state', where.stateDir],
-    ['runtime', where.runtimeDir],
+  for (const [name, path, variable] of [
+    ['state', where.stateDir, 'CORRAL_STATE_DIR'],
+    ['runtime', where.runtimeDir, 'CORRAL_RUNTIME_DIR'],
   ] as const) {
     const stat = fs.existsSync(path) ? fs.lstatSync(path) : null;
     const mode = stat === null ? '' : (stat.mode & 0o777).toString(8);
     shown[name] = stat === null ? `${path} (not made yet)` : `${path} (uid ${stat.uid}, mode ${mode})`;
     if (stat === null) lookAtParent(path);
-    else if (stat.uid !== uid)
-      find(
-        'problem',
-        'paths',
-        `${path} belongs to uid ${stat.uid}, not to you (uid ${uid}).`,
-        `chown -R ${uid} ${path}`,
-      );
-    else if ((stat.mode & 0o077) !== 0)
-      find('warning', 'paths', `${path} can be looked into by others (mode ${mode}).`, `chmod 700 ${path}`);
-    else if (!mayWrite(path))
-      find(
-        'problem',
-        'paths',
-        `${path} cannot be written.`,
-        'Is its file system mounted read-only? See: findmnt -T PATH',
-      );
+    else {
+      const choose = `Choose a folder for corral alone: ${variable}`;
+      if (!stat.isDirectory()) find('problem', 'paths', `${path} is not a folder.`, choose);
+      else if (stat.uid !== uid)
+        find('problem', 'paths', `${path} belongs to uid ${stat.uid}, not to you (uid ${uid}).`, choose);
+      else {
+        if (!mayWrite(path))
+          find(
+            'problem',
+            'paths',
+            `${path} cannot be written.`,
+            `Look at how it is mounted (findmnt -T ${path}). ${choose}`,
+          );
+        if ((stat.mode & 0o077) !== 0)
+          find(
+            'warning',
+            'paths',
+            `${path} can be looked into by others (mode ${mode}).`,
+            isOurs(path) ? `chmod 700 ${path}` : choose,
+          );
+      }
+    }
   }
   shown.socket = `${where.socket}${fs.existsSync(where.socket) ? '' : ' (not there: no daemon has bound it)'}`;
   return shown;
+}
+
+/** Whether it does no harm to change it: advice that is followed for /etc or /tmp would. */
+function isOurs(folder: string): boolean {
+  const names = fs.readdirSync(folder);
+  // The cache is made by clients too, in whatever folder they were told.
+  return (
+    names.every((name) => name === 'compile-cache') ||
+    names.some((name) => /^(corral\.db|daemon\.lock|corral\.sock(\.lock)?)$/.test(name))
+  );
 }
 
 function lookAtParent(path: string): void {

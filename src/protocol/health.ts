@@ -13,6 +13,11 @@ export const healthReasons = {
     about: 'No daemon answers on the socket.',
     todo: 'Start it: corral daemon start, or systemctl start corral. If that fails: corral doctor',
   },
+  DAEMON_SILENT: {
+    level: 'failed',
+    about: 'The daemon takes connections and does not answer: it hangs, or is stopped.',
+    todo: 'Under systemd the watchdog ends it within 30 s. Else end it yourself (kill -9, by the pid above), then: corral daemon start',
+  },
   STORE_FAILING: {
     level: 'failed',
     about: 'The store cannot be written. Nothing is accepted or started; what runs goes on and can be ended.',

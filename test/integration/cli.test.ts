@@ -319,7 +319,7 @@ test('what a new user types is understood, or says what was meant', async (t) =>
       /^$/,
       /^corral: There is no group "nope"\. Groups cannot be made in this version; there is: default\.\n$/,
     ],
-    [['ls', '-g', 'default'], 0, /^$/, /no jobs/],
+    [['ls', '-g', 'default'], 0, /^$/, /no such jobs/],
     [['run', '--stdin', '/dev/stdin', 'cat'], 2, /^$/, /^corral: --stdin \/dev\/stdin: .* Write it to a file first/],
     [['run', '--stdin', '-', 'cat'], 2, /^$/, /Write it to a file first/],
   ];

@@ -4,7 +4,11 @@ import { execFileSync, spawn } from 'node:child_process';
 import fs from 'node:fs';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
+import { CorralError, connect } from '../../src/client/index.ts';
+import { diagnose } from '../../src/client/side-programs.ts';
+import type { Diagnosis } from '../../src/protocol/index.ts';
 import { CommandLine, corral, outcomeOf } from '../support/cli.ts';
+import { startDaemon } from '../support/daemon.ts';
 
 test('a reader of events that has seen enough is no error, and a job that is not there is one', async (t) => {
   const cli = new CommandLine(t);
@@ -129,6 +133,75 @@ test('the block that restores a store, as printed, keeps what was there, also th
     jobs.map(({ name }: { name: string }) => name),
     ['kept'],
   );
+});
+
+test('a daemon that hangs is told from one that is not there, with its pid and what to do', async (t) => {
+  const { daemon, client } = await startDaemon(t);
+  const env = { ...daemon.env, CORRAL_SOCKET: '' };
+  process.kill(daemon.pid, 'SIGSTOP');
+  const says = (what: string) => (error: unknown) => {
+    assert.ok(error instanceof CorralError);
+    assert.equal(error.code, 'CALL_TIMEOUT');
+    assert.ok(error.message.startsWith(`The daemon gave no answer to "${what}" within 300 ms. `), error.message);
+    assert.ok(error.message.includes(`(pid ${daemon.pid}) takes connections`), error.message);
+    assert.ok(error.message.endsWith(`kill -9 ${daemon.pid}`), error.message);
+    return true;
+  };
+  const connecting = connect({ env, autoStart: false, timeoutMs: 300, reconnectMs: 0 });
+  await assert.rejects(connecting, (error) => says('hello')(error) && /daemon\.log, or under/.test(String(error)));
+  const health = outcomeOf(spawn(corral, ['health', '--json'], { env }));
+  const { code, stdout } = await health;
+  assert.deepEqual([code, JSON.parse(stdout).reasons[0].code], [2, 'DAEMON_SILENT']);
+  process.kill(daemon.pid, 'SIGCONT');
+  await client.status();
+  const patient = await daemon.client({ timeoutMs: 300 });
+  process.kill(daemon.pid, 'SIGSTOP');
+  await assert.rejects(patient.status(), says('daemon.status'));
+});
+
+test('the doctor never advises to change a folder that is not plainly its own', async (t) => {
+  const cli = new CommandLine(t);
+  const { stateDir } = cli.daemon;
+  const pathFindings = async () =>
+    (JSON.parse((await cli.run(['doctor', '--json'])).stdout) as Diagnosis).findings.filter(
+      ({ topic }) => topic === 'paths',
+    );
+  fs.mkdirSync(stateDir, { mode: 0o755 });
+  const message = `${stateDir} can be looked into by others (mode 755).`;
+  assert.deepEqual(await pathFindings(), [
+    { level: 'warning', topic: 'paths', message, todo: `chmod 700 ${stateDir}` },
+  ]);
+  fs.writeFileSync(`${stateDir}/passwd`, '');
+  const choose = 'Choose a folder for corral alone: CORRAL_STATE_DIR';
+  assert.deepEqual(await pathFindings(), [{ level: 'warning', topic: 'paths', message, todo: choose }]);
+  if (process.getuid?.() === 0) {
+    fs.chownSync(stateDir, 65534, 65534);
+    assert.equal((await pathFindings())[0]?.todo, choose);
+    fs.chownSync(stateDir, 0, 0);
+  } else {
+    fs.chmodSync(stateDir, 0o555);
+    const both = await pathFindings();
+    assert.deepEqual(
+      both.map(({ level }) => level),
+      ['problem', 'warning'],
+    );
+    fs.chmodSync(stateDir, 0o755);
+  }
+});
+
+test('the doctor says each finding once, what to do about each problem, and that tier scan was not asked for', async (t) => {
+  const cli = new CommandLine(t);
+  const relative = JSON.parse((await cli.run(['doctor', '--json'], { env: { CORRAL_STATE_DIR: 'here' } })).stdout);
+  const problems = (relative as Diagnosis).findings.filter(({ level }) => level === 'problem');
+  assert.equal(problems.length, 1);
+  assert.match(problems[0]?.message ?? '', /CORRAL_STATE_DIR is "here", which is not an absolute path/);
+  assert.ok(problems[0]?.todo);
+  const ofTier = async (...more: string[]) =>
+    (await diagnose(['--tier-known', ...more])).findings.filter(({ message }) => message.includes('tier scan:'));
+  assert.deepEqual(await ofTier(), []);
+  const [finding] = await ofTier('--scan-because=no cgroup can be made');
+  assert.equal(finding?.message, 'The daemon runs in tier scan: no cgroup can be made.');
+  assert.ok(finding.todo);
 });
 
 function noFullDevice(): string | false {

@@ -1,5 +1,12 @@
 import type { Command } from 'commander';
-import { CorralError, type Diagnosis, type Finding, findingLevels, version } from '../../../protocol/index.ts';
+import {
+  CorralError,
+  type Diagnosis,
+  type Finding,
+  findingLevels,
+  healthReasons,
+  version,
+} from '../../../protocol/index.ts';
 import { connect } from '../../index.ts';
 import { findServiceManager, lingeringNotice } from '../../service-manager.ts';
 import { diagnose } from '../../side-programs.ts';
@@ -30,18 +37,27 @@ export function addDoctor(program: Command): void {
 
 async function doctor(flags: Flags): Promise<number> {
   const daemon = await askDaemon();
-  const own = await diagnose([
-    ...(flags.deep ? ['--deep'] : []),
-    ...('containment' in daemon.facts ? ['--tier-known'] : []),
-  ]);
+  const own = await diagnose([...(flags.deep ? ['--deep'] : []), ...tierArguments(daemon.facts.containment)]);
   const diagnosis: Diagnosis = {
     facts: { ...own.facts, ...daemon.facts },
-    findings: [...own.findings, ...daemon.findings, ...lingering()].sort((a, b) => rank(b) - rank(a)),
+    findings: eachOnce([...own.findings, ...daemon.findings, ...lingering()]).sort((a, b) => rank(b) - rank(a)),
   };
   if (flags.json) printJson(diagnosis);
   else print(diagnosis);
   const worst = Math.max(0, ...diagnosis.findings.map(rank));
   return worst === 2 ? exitCodes.health.failed : worst === 1 ? exitCodes.health.degraded : exitCodes.health.ok;
+}
+
+/** What several of us stumble over, such as an unset HOME, is one finding. */
+function eachOnce(findings: readonly Finding[]): Finding[] {
+  return [...new Map(findings.toReversed().map((finding) => [finding.message, finding])).values()].reverse();
+}
+
+/** The daemon's reason says so where somebody asked for its tier. */
+function tierArguments(containment: Diagnosis['facts'][string] | undefined): string[] {
+  if (containment === undefined) return [];
+  const { tier, reason = '' } = containment;
+  return ['--tier-known', ...(tier === 'scan' && !reason.endsWith('asks for it') ? [`--scan-because=${reason}`] : [])];
 }
 
 function rank({ level }: Finding): number {
@@ -95,8 +111,13 @@ function lingering(): Finding[] {
 }
 
 function noDaemon(error: CorralError): Finding {
-  const level = error.code === 'DAEMON_UNREACHABLE' ? 'note' : 'problem';
-  return { level, topic: 'daemon', message: error.message, todo: null };
+  if (error.code === 'DAEMON_UNREACHABLE')
+    return { level: 'note', topic: 'daemon', message: error.message, todo: null };
+  const todo =
+    error.code === 'CALL_TIMEOUT'
+      ? healthReasons.DAEMON_SILENT.todo
+      : 'Do what it says, then look again: corral doctor';
+  return { level: 'problem', topic: 'daemon', message: error.message, todo };
 }
 
 function otherVersion(theirs: string): Finding {

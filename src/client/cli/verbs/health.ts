@@ -35,7 +35,8 @@ async function ask(): Promise<Health | Pick<Health, 'status' | 'reasons'>> {
     return await client.health();
   } catch (error) {
     if (!(error instanceof CorralError)) throw error;
-    return { status: 'failed', reasons: [healthReason('DAEMON_UNREACHABLE', error.message)] };
+    const code = error.code === 'CALL_TIMEOUT' ? 'DAEMON_SILENT' : 'DAEMON_UNREACHABLE';
+    return { status: 'failed', reasons: [healthReason(code, error.message)] };
   }
 }
 

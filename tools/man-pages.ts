@@ -24,6 +24,13 @@ const daemonEnvironment: readonly [name: string, text: string][] = [
   ['CORRAL_CONTAINMENT', 'How processes are held: cgroup, scan, or auto (default) for the better one that can be had.'],
   ['CORRAL_LAUNCHER', 'How processes are launched: posix_spawn (default) or execa.'],
   ['CORRAL_LOG_LEVEL', 'error, warn, info (default) or debug.'],
+  [
+    'CORRAL_DISK_MIN_FREE',
+    'Room on the disk below which nothing is accepted or started, such as 64MiB; off: never mind.',
+  ],
+  ['CORRAL_JOBS_KILL_GRACE, CORRAL_JOBS_MAX_RUNTIME', 'For jobs that do not name their own: 10s, 24h, off.'],
+  ['CORRAL_CONFIG', 'The configuration file, which then must be there. A variable wins over what is in it.'],
+  ['CORRAL_NODE', 'The Node.js program to run with, version 24 or later.'],
 ];
 
 const jobEnvironment = paragraph(
@@ -34,6 +41,10 @@ const files: readonly [name: string, text: string][] = [
   [
     '/var/lib/corral, ~/.local/state/corral',
     "State directory of root's daemon, and of another user's: the store corral.db, the output of jobs, daemon.log.",
+  ],
+  [
+    '/etc/corral/config.toml, ~/.config/corral/config.toml',
+    "Configuration of root's daemon, and of another user's; it need not be there.",
   ],
   ['/run/corral/corral.sock, $XDG_RUNTIME_DIR/corral/corral.sock', "Socket of root's daemon, and of another user's."],
 ];
@@ -116,14 +127,21 @@ function daemonPage(): string {
     8,
     source,
     section('NAME', prose('corrald - the daemon of corral, a local job supervisor')),
-    section('SYNOPSIS', macro('B', 'corral daemon run'), '.br', macro('B', 'corral daemon start')),
+    section(
+      'SYNOPSIS',
+      macro('B', 'corrald'),
+      '.br',
+      macro('B', 'corral daemon run'),
+      '.br',
+      macro('B', 'corral daemon start'),
+    ),
     section(
       'DESCRIPTION',
       paragraph(
         'The daemon owns every process that it starts. It queues jobs, runs them, ends them for good, and remembers every result. Nothing that it started outlives its purpose, and nothing that it acknowledged is lost, even if the daemon is killed with SIGKILL in the middle of a task.',
       ),
       paragraph(
-        'There is one daemon for each state directory. corral(1) starts one in the background where none answers on the default socket; corral daemon run stays in the foreground, for a service manager. A guardian process ends all jobs the moment the daemon dies.',
+        'There is one daemon for each state directory. corral(1) starts one in the background where none answers on the default socket; corrald and corral daemon run stay in the foreground, for a service manager. A guardian process ends all jobs the moment the daemon dies.',
       ),
       paragraph(
         'Jobs that ran when the daemon died or stopped fail with the cause supervisor-lost, or run again if they were submitted with --on-supervisor-lost retry. Queued jobs stay queued.',
@@ -131,21 +149,27 @@ function daemonPage(): string {
     ),
     section(
       'OPTIONS',
-      paragraph('There are none. The environment says what is not as usual; groups are set by corral group.'),
+      paragraph(
+        'There are none but --help and --version. The configuration file and the environment say what is not as usual; groups are set by corral group.',
+      ),
     ),
     section(
       'SIGNALS',
       definition('SIGTERM, SIGINT', 'End all jobs gracefully, each with its grace but at most 5 s, and exit.'),
+      definition('SIGHUP', 'Read the configuration again. One that cannot be used changes nothing.'),
       definition('SIGKILL', 'Ends the daemon. The guardian ends all jobs at once.'),
     ),
     section(
       'EXIT STATUS',
       definition('0', 'The daemon was stopped in order.'),
-      definition('1', 'The daemon met what nobody foresaw, and wrote it to its log.'),
       definition(
-        '3',
-        'The daemon could not start, and said why: another one runs, a folder is not its own, the store cannot be read.',
+        '1',
+        'The daemon met what nobody foresaw, or was stopped and could not write down all results. Its log says which.',
       ),
+      definition('2', 'It was given an argument.'),
+      definition('3', 'The daemon could not start, and said why: another one runs, a folder is not its own.'),
+      definition('78', 'The configuration cannot be used, or the store is damaged: a person is needed.'),
+      definition('125', 'There is no Node.js that is new enough.'),
     ),
     environment([...clientEnvironment.slice(0, 4), ...daemonEnvironment], jobEnvironment),
     section('FILES', ...files.map((entry) => definition(...entry))),

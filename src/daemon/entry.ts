@@ -6,7 +6,8 @@ const help = `Usage: corrald [--version | --help]
 
 Runs the daemon of corral in the foreground, as a service manager does. It is set up by the environment (CORRAL_STATE_DIR,
 CORRAL_RUNTIME_DIR, CORRAL_SOCKET, ...), logs to stderr, and ends with all its jobs at SIGTERM or SIGINT.
-Exit codes: 0 stopped, 2 usage, 3 could not start, 125 no Node that is new enough.
+Exit codes: 0 stopped; 1 met what nobody foresaw, or stopped and could not write down all results; 2 usage; 3 could not start;
+78 the configuration cannot be used or the store is damaged, so a person is needed; 125 no Node that is new enough.
 `;
 
 const usageError = 2;

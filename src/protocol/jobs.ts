@@ -55,10 +55,16 @@ export const jobSpecSchema = z
         bytes('env').refine((name) => name !== '' && !name.includes('='), 'a variable name is empty or holds "="'),
         bytes('env'),
       )
-      .describe("The job's whole environment: nothing of the daemon's own is added but the `CORRAL_` variables."),
+      .describe(
+        "The job's whole environment: nothing of the daemon's own is added but the `CORRAL_` variables. A name is any text but an empty one, without `=` and NUL.",
+      ),
     cwd: absolutePath('cwd').describe('Absolute path of the folder in which the job starts.'),
     name: text('name').min(1).max(200).optional().describe('A label for people. Need not be unique.'),
-    group: text('group').min(1).max(100).optional().describe('The queue that it waits in. Absent: `default`.'),
+    group: text('group')
+      .min(1)
+      .max(100)
+      .optional()
+      .describe('The queue that it waits in. Absent: `default`, the only one there is in this version.'),
     stdin: absolutePath('stdin')
       .optional()
       .describe('Absolute path of the file that the job reads as its standard input. Absent: /dev/null.'),
@@ -96,7 +102,7 @@ export const jobSpecSchema = z
       .max(200)
       .optional()
       .describe(
-        "A second submit with the same key and command answers with the first one's job. Draw one for each job, such as a UUID. It is known as long as the job's record is.",
+        "A second submit with the same key and command answers with the first one's job, whatever else it asks for: only the command is compared. Draw one for each job, such as a UUID. It is known as long as the job's record is.",
       ),
   })
   .meta({ id: 'JobSpec', description: 'What is to be run, and how.' });
@@ -113,7 +119,9 @@ export const attemptViewSchema = z
     exitCode: z
       .int()
       .nullable()
-      .describe("The leader's exit code. `null` until it has exited, and where a signal ended it."),
+      .describe(
+        "The leader's exit code; 126 or 127 where it could not be started (`spawn-error`), as a shell has it. `null` until it has exited, and where a signal ended it.",
+      ),
     signal: z.string().nullable().describe('The signal that ended the leader, such as `SIGKILL`.'),
     strays: z.int().describe('Processes that lived on when the leader had exited; they were ended.'),
     cpuMs: z.int().nullable().describe('CPU time used, in ms. `null` where it is not known.'),
@@ -129,7 +137,7 @@ export const jobViewSchema = z
     id: jobIdSchema,
     name: z.string().nullable(),
     group: z.string(),
-    profile: z.string(),
+    profile: z.string().describe('Always `default` in this version.'),
     command: z.array(z.string()),
     cwd: z.string(),
     priority: z.int(),
@@ -138,7 +146,9 @@ export const jobViewSchema = z
     exitCode: z
       .int()
       .nullable()
-      .describe("The leader's exit code. `null` until it has exited, and where a signal ended it."),
+      .describe(
+        "The leader's exit code; 126 or 127 where it could not be started (`spawn-error`), as a shell has it. `null` until it has exited, and where a signal ended it.",
+      ),
     signal: z.string().nullable().describe('The signal that ended the leader, such as `SIGKILL`.'),
     message: z
       .string()

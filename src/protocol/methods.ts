@@ -116,15 +116,15 @@ export const methods = {
     about:
       'Answers when the job is durable: it survives a crash of the daemon and a loss of power. Safe to repeat with an idempotency key only; without one a repetition may make a second job.',
     repeat: 'safe',
-    errors: ['GROUP_NOT_FOUND', 'QUEUE_FULL', 'IDEMPOTENCY_MISMATCH', 'SHUTTING_DOWN', 'STORE_FAILED'],
+    errors: ['GROUP_NOT_FOUND', 'QUEUE_FULL', 'DISK_LOW', 'IDEMPOTENCY_MISMATCH', 'SHUTTING_DOWN', 'STORE_FAILED'],
     params: z.strictObject({ job: jobSpecSchema }),
     result: submitted,
   },
   submitBatch: {
     about:
-      'All of the jobs in one durable commit, or none. A job takes from `defaults` what it does not name itself. Safe to repeat where each job has an idempotency key.',
+      'All of the jobs in one durable commit, or none. A job takes from `defaults` what it does not name itself. Safe to repeat where each job has an idempotency key. `IDEMPOTENCY_MISMATCH` may name a job of the same batch, which then was not made: two jobs of it have one key and other commands.',
     repeat: 'safe',
-    errors: ['GROUP_NOT_FOUND', 'QUEUE_FULL', 'IDEMPOTENCY_MISMATCH', 'SHUTTING_DOWN', 'STORE_FAILED'],
+    errors: ['GROUP_NOT_FOUND', 'QUEUE_FULL', 'DISK_LOW', 'IDEMPOTENCY_MISMATCH', 'SHUTTING_DOWN', 'STORE_FAILED'],
     params: z.strictObject({
       defaults: partialJobSpec.optional().describe('What the jobs have in common, such as the environment.'),
       jobs: z
@@ -145,7 +145,7 @@ export const methods = {
     result: z.object({ job: jobViewSchema }),
   },
   list: {
-    about: 'One page of jobs, by id.',
+    about: 'One page of jobs, by id. A group that does not exist has none; that is no error.',
     repeat: 'safe',
     errors: [],
     params: z.strictObject({
@@ -178,13 +178,13 @@ export const methods = {
     }),
     result: z.object({
       ended: z.boolean().describe('Whether all (or any) have ended.'),
-      finished: z.array(jobIdSchema).describe('Those of the jobs that have ended.'),
+      finished: z.array(jobIdSchema).describe('Those of the jobs that have ended, in the order of `jobIds`.'),
       jobs: z.array(jobViewSchema).describe('Empty where `ended` is false.'),
     }),
   },
   logs: {
     about:
-      'One piece of the output of a job. With `holdMs` the answer waits for new output or the end of the attempt. `ended` with an empty piece: there will be no more.',
+      'One piece of the output of a job. With `holdMs` the answer waits for new output or the end of the attempt. `ended` with an empty piece: there will be no more. Of a queued job the piece is empty and `ended` false. An attempt beyond those of a job that has ended is `INVALID_PARAMS`.',
     repeat: 'safe',
     errors: ['JOB_NOT_FOUND', 'OUTPUT_UNREADABLE'],
     params: z.strictObject({
@@ -213,7 +213,7 @@ export const methods = {
       data: z.base64().describe('The bytes, as the job wrote them.'),
       offset: z.int().describe('Where the piece begins.'),
       nextOffset: z.int().describe('Where the next one begins.'),
-      attempt: z.int(),
+      attempt: z.int().describe('Whose output it is: the attempt that was named, else the newest; 1 before the first.'),
       ended: z.boolean().describe('The attempt has ended: with an empty piece, there will be no more.'),
     }),
   },
@@ -315,16 +315,22 @@ export const methods = {
   },
   events: {
     about:
-      'A page of the record of transitions, oldest first: those after number `after`. With `holdMs` the answer waits for one. Numbers only grow, across restarts too; those of removed jobs are gone. `lastSeq` is the newest there is, for starting at the end.',
+      'A page of the record of transitions, oldest first: those after number `after`. With `holdMs` the answer waits for one. Numbers only grow, across restarts too; those of removed jobs are gone. `lastSeq` is the newest there is, of whatever job, for starting at the end. A page with fewer than `limit` is the last for now; a job that does not exist has none, which is no error.',
     repeat: 'safe',
     errors: [],
     params: z.strictObject({
       after: z.number().int().min(0).safe().describe('The last number that the client has seen; 0 for all.'),
       jobId: jobIdSchema.optional().describe('Only those of one job.'),
-      limit: z.number().int().min(1).max(maxEventsPage).optional(),
-      holdMs: holdMs.optional(),
+      limit: z
+        .number()
+        .int()
+        .min(1)
+        .max(maxEventsPage)
+        .optional()
+        .describe(`Most in the page. Absent: ${maxEventsPage}.`),
+      holdMs: holdMs.optional().describe('How long the answer may wait for one, in ms. Absent: 0.'),
     }),
-    result: z.object({ events: z.array(eventViewSchema), lastSeq: z.int() }),
+    result: z.object({ events: z.array(eventViewSchema), lastSeq: z.int().describe('Not only of `jobId`.') }),
   },
   'daemon.stop': {
     about:
@@ -349,6 +355,48 @@ export function isMethodName(name: string): name is MethodName {
 export function describeIssues(error: z.ZodError, root: readonly string[] = ['params']): string {
   return error.issues
     .slice(0, 3)
-    .map((issue) => `${[...root, ...issue.path.map(String)].join('.')}: ${issue.message}`)
+    .map((issue) => `${[...root, ...issue.path.map(String)].join('.')}: ${explainIssue(issue)}`)
     .join('; ');
+}
+
+const typeNames: Readonly<Record<string, string>> = {
+  string: 'text',
+  number: 'a number',
+  int: 'a whole number',
+  boolean: 'true or false',
+  object: 'an object',
+  record: 'an object',
+  array: 'a list',
+};
+
+const unitNames: Readonly<Record<string, readonly [one: string, many: string]>> = {
+  string: [' character', ' characters'],
+  array: [' entry', ' entries'],
+  record: [' entry', ' entries'],
+};
+
+/** What zod found, in words for whoever wrote the value. */
+export function explainIssue(issue: z.core.$ZodIssue): string {
+  switch (issue.code) {
+    case 'invalid_type': {
+      if (!issue.message.startsWith('Invalid input')) return issue.message; // The schema has words of its own.
+      if (issue.message.endsWith('received undefined')) return 'is missing';
+      return `must be ${typeNames[issue.expected] ?? issue.expected}`;
+    }
+    case 'too_small':
+    case 'too_big': {
+      const bound = issue.code === 'too_small' ? issue.minimum : issue.maximum;
+      const unit = unitNames[issue.origin]?.[Number(bound) === 1 ? 0 : 1] ?? '';
+      const [inclusive, exclusive] = issue.code === 'too_small' ? ['at least', 'more than'] : ['at most', 'less than'];
+      return `must ${unit === '' ? 'be' : 'have'} ${issue.inclusive === false ? exclusive : inclusive} ${bound}${unit}`;
+    }
+    case 'invalid_value':
+      return `must be one of ${issue.values.join(', ')}`;
+    case 'unrecognized_keys':
+      return `has no member ${issue.keys.map((key) => `"${key}"`).join(', ')}; look at how it is spelt`;
+    case 'invalid_key':
+      return issue.issues[0]?.message ?? issue.message;
+    default:
+      return issue.message;
+  }
 }

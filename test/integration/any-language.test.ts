@@ -147,7 +147,7 @@ print(json.dumps({
     const { code, stderr } = await ended(
       spawn(python ?? '', ['other.py', 'true'], { env: daemon.env, cwd: daemon.dir }),
     );
-    assert.equal(code, 1);
+    assert.equal(code, 125);
     assert.match(stderr, /PROTOCOL_MISMATCH: .*the client offered 9/);
   });
 
@@ -300,4 +300,51 @@ describe('the client in shell', { skip: bash === null && 'there is no bash' }, (
       [125, 'Neither socat nor an nc with -U is here. Install one: apt-get install socat\n'],
     );
   });
+});
+
+const endings: { name: string; command: string[]; code: number; stderr: RegExp }[] = [
+  { name: 'a signal', command: ['sh', '-c', 'kill -USR1 $$'], code: 138, stderr: /^$/ },
+  { name: 'a signal without a name', command: ['sh', '-c', 'kill -40 $$'], code: 168, stderr: /^$/ },
+  { name: 'no such program', command: ['no-such-program'], code: 127, stderr: /no-such-program: command not found/ },
+];
+
+const programs: { language: string; program: string | null | undefined; text: string; usage: number }[] = [
+  { language: 'Python', program: python, text: pythonClient, usage: 2 },
+  { language: 'shell', program: bash, text: shellClient, usage: 125 },
+];
+
+for (const { language, program, text, usage } of programs) {
+  const skip = (!program && 'it is not here') || (language === 'shell' && !find('socat') && 'there is no socat');
+  test(`the client in ${language} exits as a shell would, and says why where there is something to say`, {
+    skip,
+  }, async (t) => {
+    const { daemon } = await startDaemon(t);
+    const file = `${daemon.dir}/client`;
+    fs.writeFileSync(file, text);
+    const run = (words: string[]) =>
+      ended(spawn(program ?? '', [file, ...words], { env: daemon.env, cwd: daemon.dir }));
+    for (const { name, command, code, stderr } of endings) {
+      const outcome = await run(command);
+      assert.equal(outcome.code, code, `${name}: ${outcome.stderr}`);
+      assert.match(outcome.stderr, stderr, name);
+    }
+    const bare = await run([]);
+    assert.equal(bare.code, usage);
+    assert.match(bare.stderr, /^Usage: .*client COMMAND \[ARG\.\.\.\]\n$/);
+  });
+}
+
+test('the client in Python takes a reader that has seen enough without a traceback', {
+  skip: !python && 'there is no python3',
+}, async (t) => {
+  const { daemon } = await startDaemon(t);
+  fs.writeFileSync(`${daemon.dir}/client`, pythonClient);
+  const child = spawn(python ?? '', ['client', 'seq', '1000000'], { env: daemon.env, cwd: daemon.dir });
+  child.stdout.once('data', () => child.stdout.destroy());
+  let stderr = '';
+  child.stderr.on('data', (chunk) => {
+    stderr += chunk;
+  });
+  const [code] = await once(child, 'close');
+  assert.deepEqual([code, stderr], [0, '']);
 });

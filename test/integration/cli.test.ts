@@ -156,7 +156,7 @@ test('submit --batch takes NDJSON in one commit, or refuses all of it by line', 
   const bad: [string, RegExp][] = [
     ['{"command":["true"]}\nnonsense\n', /Line 2 is not JSON/],
     ['{"command":["true"]}\n{"name":"x"}\n', /Line 2 must name one of command and shell/],
-    ['{"command":["true"]}\n{"command":[]}\n', /Line 2: command: Too small/],
+    ['{"command":["true"]}\n{"command":[]}\n', /Line 2: command: must have at least 1 entry\. Nothing/],
     ['{"command":["true"],"colour":"red"}\n', /colour/],
   ];
   for (const [input, message] of bad) {

@@ -163,9 +163,12 @@ describe('configuration', () => {
     const { cli, file } = await configured(t, '[jobs]\nkill-grace = "9s"\n');
     for (const [text, says] of [
       ['[jobs]\nkill-grace = "soon"\n', `${file}:2: jobs.kill-grace: "soon" is not a duration.`],
-      ['[jobs]\n\nkill-grave = "1s"\n', `${file}:3: jobs.kill-grave: Unrecognized key`],
+      ['[jobs]\n\nkill-grave = "1s"\n', `${file}:3: jobs.kill-grave: there is no such key.`],
+      ['jobs.kill-grace = 10\n', `${file}:1: jobs.kill-grace: write it in quotes, such as "10s".`],
+      ['# none\njobs = 1\n', `${file}:2: jobs: must be an object.`],
+      ['disk = { min-free = "much" }\n', `${file}:1: disk.min-free: "much" is not a size.`],
       ['[jobs\n', `${file}:1: this is not TOML`],
-      ['[daemon]\nlog-level = "loud"\n', `${file}:2: daemon.log-level: Invalid option`],
+      ['[daemon]\nlog-level = "loud"\n', `${file}:2: daemon.log-level: must be one of debug, info, warn, error.`],
     ] as const) {
       fs.writeFileSync(file, text);
       const reload = await cli.run(['daemon', 'reload']);
@@ -198,7 +201,10 @@ describe('configuration', () => {
     const cli = new CommandLine(t, { CORRAL_LOG_LEVEL: 'loud' });
     const run = await cli.run(['daemon', 'run']);
     assert.equal(run.code, 78);
-    assert.match(run.stderr, /The environment variable CORRAL_LOG_LEVEL is "loud"\. Invalid option/);
+    assert.match(
+      run.stderr,
+      /The environment variable CORRAL_LOG_LEVEL is "loud"\. It must be one of debug, info, warn, error\./,
+    );
   });
 });
 

@@ -53,7 +53,14 @@ export function exitStatusOf(verb: string): readonly ExitStatus[] {
   const common: readonly ExitStatus[] = [
     [String(exitCodes.partial), 'What was asked for was not there, or could be done in part only.'],
     [String(exitCodes.usage), 'The command line is wrong.'],
-    [String(errorTable.QUEUE_FULL.exit), 'The group holds as many queued jobs as it allows.'],
+    [
+      String(errorTable.QUEUE_FULL.exit),
+      'The group holds as many queued jobs as it allows, or the disk is nearly full.',
+    ],
+    [
+      String(errorTable.CONFIG_INVALID.exit),
+      "The daemon's configuration cannot be used, so it does not start or reload.",
+    ],
   ];
   return [...(verbsOfJobs.includes(verb) ? ofAJob : ofItsOwn), ...common].toSorted(
     ([one], [other]) => Number.parseInt(one, 10) - Number.parseInt(other, 10),

@@ -2,7 +2,14 @@ import fs from 'node:fs';
 import os from 'node:os';
 import { parse, TomlError } from 'smol-toml';
 import type { z } from 'zod';
-import { CorralError, type CorralPaths, defaultGroup, isErrno, resolvePaths } from '../../protocol/index.ts';
+import {
+  CorralError,
+  type CorralPaths,
+  defaultGroup,
+  explainIssue,
+  isErrno,
+  resolvePaths,
+} from '../../protocol/index.ts';
 import type { Group, JobDefaults } from '../core/index.ts';
 import { environmentKeys, fileSchema } from './schema.ts';
 
@@ -42,7 +49,7 @@ export function readConfig(env: Environment, uid: number): Config {
   check(fromFile, (issue) => {
     const path = [...issue.path.map(String), ...(issue.code === 'unrecognized_keys' ? issue.keys.slice(0, 1) : [])];
     const line = text === null ? null : lineOf(text, path);
-    return `${paths.configFile}${line === null ? '' : `:${line}`}: ${path.join('.')}: ${sentence(issue.message)}`;
+    return `${paths.configFile}${line === null ? '' : `:${line}`}: ${path.join('.')}: ${sentence(issue.code === 'unrecognized_keys' ? 'there is no such key' : explainIssue(issue))}`;
   });
   const given = Object.entries(environmentKeys).filter(([name]) => (env[name] ?? '') !== '');
   const merged = structuredClone(fromFile);
@@ -51,7 +58,7 @@ export function readConfig(env: Environment, uid: number): Config {
   }
   const settings = check(merged, (issue) => {
     const name = given.find(([, path]) => path.join() === issue.path.join())?.[0];
-    return `The environment variable ${name} is "${env[name ?? '']}". ${sentence(issue.message)}`;
+    return `The environment variable ${name} is "${env[name ?? '']}". It ${sentence(explainIssue(issue))}`;
   });
   return {
     paths,
@@ -106,17 +113,25 @@ function check(settings: Sections, say: (issue: z.core.$ZodIssue) => string) {
   throw new CorralError('CONFIG_INVALID', say(issue));
 }
 
-/** The line of a key, for a message: the first that names it under its section. `null` where it is written in another way. */
-function lineOf(text: string, [section = '', key]: readonly string[]): number | null {
-  let current = '';
+/** The line of a key, for a message; else that of what it stands in. `null` where neither is found. */
+function lineOf(text: string, path: readonly string[]): number | null {
+  let section: string[] = [];
+  let around: number | null = null;
   for (const [index, line] of text.split('\n').entries()) {
     const header = /^\s*\[\s*([^\]]+?)\s*\]/.exec(line)?.[1];
-    if (header !== undefined) current = header;
-    const isHeader = header === section && key === undefined;
-    const isKey = key !== undefined && current === section && line.trimStart().split(/[\s=]/, 1)[0] === key;
-    if (isHeader || isKey) return index + 1;
+    const key = /^\s*([^=#[]+?)\s*=/.exec(line)?.[1];
+    if (header === undefined && key === undefined) continue;
+    if (header !== undefined) section = keyParts(header);
+    const here = header === undefined && key !== undefined ? [...section, ...keyParts(key)] : section;
+    if (path.every((part, at) => here[at] === part)) return index + 1;
+    if (here.every((part, at) => path[at] === part)) around ??= index + 1;
   }
-  return null;
+  return around;
+}
+
+/** Of a key as TOML has it, also with dots: `jobs."kill-grace"`. */
+function keyParts(key: string): string[] {
+  return key.split('.').map((part) => part.trim().replaceAll(/^["']|["']$/g, ''));
 }
 
 function sentence(message: string): string {

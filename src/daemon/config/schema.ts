@@ -2,8 +2,12 @@ import { z } from 'zod';
 import { parseDuration, parseSize } from '../../protocol/index.ts';
 
 /** Text in the units that people write; `off` gives `null`. */
-const duration = z.string().transform((text, context) => read(() => parseDuration(text), context));
-const size = z.string().transform((text, context) => read(() => parseSize(text), context));
+const duration = z
+  .string('write it in quotes, such as "10s"')
+  .transform((text, context) => read(() => parseDuration(text), context));
+const size = z
+  .string('write it in quotes, such as "64MiB"')
+  .transform((text, context) => read(() => parseSize(text), context));
 
 function read(parse: () => number | null, context: z.RefinementCtx): number | null {
   try {

@@ -15,13 +15,14 @@ const withoutPlace = ['ENOENT', 'ENOTDIR', 'EACCES', 'EPERM', 'ELOOP', 'EROFS', 
 /**
  * The folder of the cache, for `NODE_COMPILE_CACHE`. What is in it is run, so it lies where nobody else can write.
  *
- * @returns `null` where there is no state directory of our own yet; it is not made for this
+ * @returns `null` where there is no state directory of our own that a daemon has used; it is not made for this
  */
 export function compileCacheDir(env: Environment, uid: number): string | null {
   try {
     const { stateDir } = resolvePaths(env, uid);
     const stat = fs.lstatSync(stateDir);
     if (!stat.isDirectory() || stat.uid !== uid || (stat.mode & 0o022) !== 0) return null;
+    if (!fs.existsSync(`${stateDir}/daemon.lock`)) return null; // A folder of other things, that was named by mistake.
     const dir = `${stateDir}/compile-cache`;
     fs.mkdirSync(dir, { recursive: true, mode: 0o700 }); // Node would make it as wide as the umask lets it.
     return dir;

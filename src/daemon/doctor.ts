@@ -22,7 +22,7 @@ import { type Config, LiveConfig } from './config/index.ts';
 import { diskShortage } from './core/index.ts';
 import { canMark } from './linux/index.ts';
 import { OutputFiles, tierHere } from './process/index.ts';
-import { inspectStore } from './store/index.ts';
+import { inspectStore, settingAside } from './store/index.ts';
 
 type Facts = Record<string, string>;
 
@@ -243,7 +243,14 @@ function store(where: CorralPaths, config: Config | null): Facts {
       'problem',
       'store',
       `${path}: ${damage}`,
-      `Stop the daemon and put a backup in its place; or set it aside and begin anew: mkdir ${where.stateDir}/damaged && mv ${path}* ${where.stateDir}/damaged/`,
+      `Stop the daemon and put a backup in its place; or ${settingAside(path)}`,
+    );
+  if (found.trouble !== null)
+    find(
+      'problem',
+      'store',
+      `${path} could not be looked at: ${found.trouble}.`,
+      'This says nothing of the store itself. Check that its folder is yours, can be written, and has room; or stop the daemon and ask again.',
     );
   if (found.schema !== null && found.schema > found.newestSchema)
     find(
@@ -266,7 +273,7 @@ function store(where: CorralPaths, config: Config | null): Facts {
   return {
     ...shown,
     file: `${path}, ${formatSize(found.bytes)}, schema ${found.schema ?? 'not readable'}`,
-    check: `${deep ? 'full' : 'quick (all of it: --deep)'}: ${found.damage.length === 0 ? 'sound' : 'damaged'}`,
+    check: `${deep ? 'full' : 'quick (all of it: --deep)'}: ${found.trouble !== null ? 'not possible' : found.damage.length === 0 ? 'sound' : 'damaged'}`,
   };
 }
 

@@ -140,7 +140,7 @@ async function main(): Promise<void> {
       health: () =>
         assessHealth({
           ...vitals.facts(),
-          storeTrouble: supervisor.storeTrouble,
+          storeTrouble: supervisor.storeTrouble?.message ?? misplacedStore(store, stateDir),
           unwrittenChanges: supervisor.unwritten,
           pausedFor: supervisor.pausedFor,
           configError: liveConfig.status().error,
@@ -208,6 +208,12 @@ function serviceManager(
   if (address === undefined || address === '') return () => {};
   const notifier = new Notifier(() => new ServiceManager(address), log);
   return (...assignments) => notifier.tell(...assignments);
+}
+
+/** An idle daemon would notice only at its next commit. */
+function misplacedStore(store: SqliteStore, stateDir: string): string | null {
+  const misplacement = store.misplacement();
+  return misplacement === null ? null : `The store ${stateDir}/corral.db cannot be written (${misplacement}).`;
 }
 
 function statusLine(groups: readonly GroupView[], tier: string): string {

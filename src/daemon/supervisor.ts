@@ -31,7 +31,7 @@ import {
   schedule,
   Waits,
 } from './core/index.ts';
-import { Alarm, Answers, type Entry, Ledger, logTransitions, type StoreTrouble, Watchers } from './loop/index.ts';
+import { Alarm, Answers, type Entry, Ledger, logTransitions, Watchers } from './loop/index.ts';
 import type { Clock, Log, OutputShell, ProcessShell } from './shells.ts';
 import type { Snapshot, Store } from './store/index.ts';
 
@@ -78,7 +78,7 @@ export class Supervisor {
   }
 
   /** Set while the store cannot be written. */
-  get storeTrouble(): StoreTrouble | null {
+  get storeTrouble(): CorralError | null {
     return this.#ledger.trouble;
   }
 

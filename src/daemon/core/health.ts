@@ -2,7 +2,7 @@ import { formatDuration, formatSize, type Health, healthReason, overallHealth } 
 
 /** What the shells know about how the daemon is. */
 export interface VitalFacts {
-  readonly storeTrouble: { readonly message: string; readonly sinceWallMs: number } | null;
+  readonly storeTrouble: string | null;
   readonly unwrittenChanges: number;
   readonly pausedFor: string | null;
   readonly configError: string | null;
@@ -26,12 +26,8 @@ const descriptorShare = 0.9;
 export function assessHealth(facts: VitalFacts): Health {
   const { storeTrouble, pausedFor, configError, unkillableJobs, leftBehind, loopLagMs, openFds, maxFds } = facts;
   const reasons: Health['reasons'] = [];
-  if (storeTrouble !== null) {
-    const since = new Date(storeTrouble.sinceWallMs).toISOString();
-    reasons.push(
-      healthReason('STORE_FAILING', `${storeTrouble.message} Since ${since}; ${facts.unwrittenChanges} changes wait.`),
-    );
-  }
+  if (storeTrouble !== null)
+    reasons.push(healthReason('STORE_FAILING', `${storeTrouble} ${facts.unwrittenChanges} changes wait.`));
   if (pausedFor !== null) reasons.push(healthReason('DISK_LOW', pausedFor));
   if (facts.guardianPid === null) reasons.push(healthReason('GUARDIAN_LOST', 'There is no guardian at the moment.'));
   if (configError !== null) reasons.push(healthReason('CONFIG_INVALID', configError));

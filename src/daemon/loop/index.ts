@@ -1,5 +1,5 @@
 export { Alarm } from './alarm.ts';
 export { Answers } from './answers.ts';
-export { type Entry, Ledger, type StoreTrouble } from './ledger.ts';
+export { type Entry, Ledger } from './ledger.ts';
 export { logTransitions } from './transition-log.ts';
 export { Watchers } from './watchers.ts';

@@ -13,12 +13,6 @@ export interface Entry {
   readonly wallMs: number;
 }
 
-/** Why the store is behind, and since when. */
-export interface StoreTrouble {
-  readonly message: string;
-  readonly sinceWallMs: number;
-}
-
 export class Ledger {
   readonly #store: Store;
   readonly #newer = new Map<number, Job | 'removed'>();
@@ -27,14 +21,14 @@ export class Ledger {
   #unwritten: Entry[] = [];
   /** What the store has of each job in them. */
   readonly #lastWritten = new Map<number, Job>();
-  #trouble: StoreTrouble | null = null;
+  #trouble: CorralError | null = null;
 
   constructor(store: Store) {
     this.#store = store;
   }
 
   /** Set from the first commit that failed to the next that did not. */
-  get trouble(): StoreTrouble | null {
+  get trouble(): CorralError | null {
     return this.#trouble;
   }
 
@@ -90,7 +84,7 @@ export class Ledger {
     try {
       this.#store.commit(changes, wallMs);
     } catch (error) {
-      if (error instanceof CorralError) this.#trouble ??= { message: error.message, sinceWallMs: wallMs };
+      if (error instanceof CorralError) this.#trouble ??= error;
       throw error;
     }
     this.forget();

@@ -137,6 +137,12 @@ export class SqliteStore implements Store {
     return Object.fromEntries([...none, ...rows.map((row) => [text(row.status), number(row.jobs)])]);
   }
 
+  /** What is written to a file that has been removed or replaced is gone when the daemon is. SQLite does not look. */
+  misplacement(): string | null {
+    if (this.#inode === null || fs.statSync(this.#path, { throwIfNoEntry: false })?.ino === this.#inode) return null;
+    return 'it was removed or replaced while the daemon runs; put it back, or stop the daemon';
+  }
+
   close(): void {
     this.#db.close();
   }
@@ -148,7 +154,8 @@ export class SqliteStore implements Store {
   /** One transaction: all of it is on the disk when this returns, or nothing. */
   #write(work: () => void): void {
     try {
-      this.#checkPlace();
+      const misplacement = this.misplacement();
+      if (misplacement !== null) throw new Error(misplacement);
       this.#db.exec('BEGIN IMMEDIATE');
       work();
       this.#db.exec('COMMIT');
@@ -161,14 +168,6 @@ export class SqliteStore implements Store {
         { cause: error },
       );
     }
-  }
-
-  /** What is written to a file that has been removed or replaced is gone when the daemon is. SQLite does not look. */
-  #checkPlace(): void {
-    if (this.#inode === null) return;
-    const there = fs.statSync(this.#path, { throwIfNoEntry: false });
-    if (there?.ino !== this.#inode)
-      throw new Error('it was removed or replaced while the daemon runs; put it back, or stop the daemon');
   }
 
   #writeChange(change: Exclude<Change, { kind: 'admission' }>, wallMs: number): void {

@@ -52,5 +52,7 @@ export interface Store {
   /** Number of the newest transition ever written; 0 if there was none. */
   lastEvent(): number;
   countJobs(): Record<JobStatus, number>;
+  /** Why what is written would not be found again: somebody has taken the file away. `null` where it is in its place. */
+  misplacement(): string | null;
   close(): void;
 }

@@ -182,13 +182,13 @@ describe('G10: harm while the daemon runs', () => {
     const job = await client.submit({ shell: `until [ -e ${gate} ]; do sleep 0.05; done; exit 4` });
     await waitFor('it runs', async () => (await client.get(job.id)).status === 'running');
     fs.renameSync(daemon.stateDir, `${daemon.stateDir}.away`);
-    await assert.rejects(
-      client.submit({ command: ['true'] }),
-      /removed or replaced while the daemon runs; put it back/,
-    );
     assert.deepEqual(
       (await client.health()).reasons.map(({ code }) => code),
       ['STORE_FAILING'],
+    );
+    await assert.rejects(
+      client.submit({ command: ['true'] }),
+      /removed or replaced while the daemon runs; put it back/,
     );
     fs.writeFileSync(gate, '');
     await waitFor('its end waits', async () => (await client.health()).checks.unwrittenChanges > 0);

@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import { IPCModule } from 'node-ipc';
 import {
   CorralError,
@@ -8,6 +9,9 @@ import {
   stoppingEvent,
   toCorralError,
 } from '../protocol/index.ts';
+
+/** Pause before it is our turn to ask again. */
+const crowdedMs = 20;
 
 interface PendingCall {
   readonly resolve: (result: unknown) => void;
@@ -34,8 +38,25 @@ export class Transport {
     return this.#closed.promise;
   }
 
-  /** @throws CorralError `DAEMON_UNREACHABLE` where nobody answers on the socket, or not in time */
-  static open(socket: string, timeoutMs: number): Promise<Transport> {
+  /**
+   * More clients at once than the kernel lets wait for the daemon to accept them take turns.
+   *
+   * @throws CorralError `DAEMON_UNREACHABLE` where nobody answers on the socket, `CALL_TIMEOUT` where it is not our turn in time
+   */
+  static async open(socket: string, timeoutMs: number): Promise<Transport> {
+    const untilMs = performance.now() + timeoutMs;
+    for (;;) {
+      try {
+        return await Transport.#open(socket, Math.max(1, untilMs - performance.now()));
+      } catch (error) {
+        const isCrowded = error instanceof CorralError && isErrno(error.cause, 'EAGAIN');
+        if (!isCrowded || performance.now() + crowdedMs > untilMs) throw error;
+        await delay(crowdedMs);
+      }
+    }
+  }
+
+  static #open(socket: string, timeoutMs: number): Promise<Transport> {
     const transport = new Transport();
     return new Promise((resolve, reject) => {
       const timer = setTimeout(() => {
@@ -140,6 +161,10 @@ export class Transport {
 }
 
 function unreachable(socket: string, failure: Error | null): CorralError {
+  if (isErrno(failure, 'EAGAIN')) {
+    const message = `As many clients as the kernel takes wait on ${socket} already.`;
+    return new CorralError('CALL_TIMEOUT', message, { cause: failure });
+  }
   if (isErrno(failure, 'EACCES', 'EPERM')) {
     return new CorralError(
       'NOT_PERMITTED',

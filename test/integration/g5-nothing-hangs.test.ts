@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import fs from 'node:fs';
+import net from 'node:net';
 import { test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { type Client, CorralError } from '../../src/client/index.ts';
@@ -128,6 +129,30 @@ test('G5: with --any the first end is enough', async (t) => {
     jobs.map((job) => job.id),
     [quick],
   );
+});
+
+test('G5: a client that finds the queue of the socket full takes its turn', async (t) => {
+  const { daemon } = await startDaemon(t);
+  process.kill(daemon.pid, 'SIGSTOP');
+  const crowd: net.Socket[] = [];
+  t.after(() => {
+    for (const socket of crowd) socket.destroy();
+  });
+  // The kernel lets 511 wait, as Node asks it to; the next is told EAGAIN. connect(2)
+  const full = new Promise<string | undefined>((resolve) => {
+    for (let client = 0; client < 600; client += 1) {
+      const socket = net.connect(daemon.socket);
+      socket.on('error', (error: NodeJS.ErrnoException) => resolve(error.code));
+      crowd.push(socket);
+    }
+  });
+  assert.equal(await full, 'EAGAIN', 'control: whoever does not ask again is turned away');
+  const impatient = await timed(daemon.client({ timeoutMs: 300, reconnectMs: 0 }));
+  assert.equal(impatient.error?.code, 'CALL_TIMEOUT');
+  assert.match(impatient.error.message, /As many clients as the kernel takes wait on/);
+  const patient = daemon.client({ timeoutMs: 10_000, reconnectMs: 0 });
+  process.kill(daemon.pid, 'SIGCONT');
+  assert.equal((await (await patient).status()).pid, daemon.pid);
 });
 
 async function timed(work: Promise<unknown>): Promise<{ error: CorralError | null; tookMs: number }> {

@@ -254,6 +254,14 @@ describe('backup', () => {
     const file = `${cli.daemon.dir}/backup.db`;
     assert.equal((await cli.run(['daemon', 'backup', file])).code, 0);
     assert.equal(fs.statSync(file).mode & 0o777, 0o600);
+    assert.deepEqual(
+      fs.readdirSync(cli.daemon.dir).filter((name) => name.startsWith('backup')),
+      ['backup.db'],
+    );
+    fs.writeFileSync(`${cli.daemon.dir}/second.db.partial`, 'of a backup that was interrupted');
+    assert.equal((await cli.run(['daemon', 'backup', `${cli.daemon.dir}/second.db`])).code, 0);
+    assert.equal(fs.existsSync(`${cli.daemon.dir}/second.db.partial`), false);
+    assert.equal((await cli.run(['daemon', 'backup', `${cli.daemon.dir}/nowhere/b`])).code, 2);
     const again = await cli.run(['daemon', 'backup', file]);
     assert.deepEqual(
       [again.code, again.stderr],

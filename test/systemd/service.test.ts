@@ -170,7 +170,8 @@ describe('corral as a service of systemd, from its package', { skip: whyNoBox },
       await dropIn(`[Service]\nKillMode=${killMode}\nRestartSec=1h`);
       const token = await submitResisting(resisting, 11);
       const { pid, guardianPid } = JSON.parse(await corral('daemon', 'status', '--json'));
-      await box.must(['kill', '-KILL', String(pid), String(guardianPid)]);
+      // Stopped first: a guardian that is quicker than kill(1) would end the jobs before its own signal comes.
+      await sh(`kill -STOP ${pid} ${guardianPid}; kill -KILL ${pid} ${guardianPid}`);
       const deadlineMs = performance.now() + 1_000;
       await waitFor(
         'a second is over, or nothing lives',

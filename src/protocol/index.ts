@@ -3,6 +3,7 @@ export * from './doctor.ts';
 export * from './errors.ts';
 export * from './frames.ts';
 export * from './health.ts';
+export * from './issues.ts';
 export * from './jobs.ts';
 export * from './methods.ts';
 export * from './paths.ts';

@@ -109,6 +109,22 @@ export const jobSpecSchema = z
 
 export type JobSpec = z.input<typeof jobSpecSchema>;
 
+/** What an attempt and its job say alike. */
+const leaderEnd = {
+  exitCode: z
+    .int()
+    .nullable()
+    .describe(
+      "The leader's exit code; 126 or 127 where it could not be started (`spawn-error`), as a shell has it. `null` until it has exited, and where a signal ended it.",
+    ),
+  signal: z.string().nullable().describe('The signal that ended the leader, such as `SIGKILL`.'),
+};
+const strays = z.int().describe('Processes that lived on when the leader had exited; they were ended.');
+const usage = {
+  cpuMs: z.int().nullable().describe('CPU time used, in ms. `null` where it is not known.'),
+  peakRssBytes: z.int().nullable().describe('Largest resident memory, in bytes. `null` where it is not known.'),
+};
+
 export const attemptViewSchema = z
   .object({
     attempt: z.int().describe('Its number, from 1 on.'),
@@ -116,16 +132,9 @@ export const attemptViewSchema = z
     startedAt: z.string().nullable(),
     finishedAt: z.string().nullable(),
     cause: z.enum(causes).nullable().describe('Why it ended. `null` while nothing has ended it.'),
-    exitCode: z
-      .int()
-      .nullable()
-      .describe(
-        "The leader's exit code; 126 or 127 where it could not be started (`spawn-error`), as a shell has it. `null` until it has exited, and where a signal ended it.",
-      ),
-    signal: z.string().nullable().describe('The signal that ended the leader, such as `SIGKILL`.'),
-    strays: z.int().describe('Processes that lived on when the leader had exited; they were ended.'),
-    cpuMs: z.int().nullable().describe('CPU time used, in ms. `null` where it is not known.'),
-    peakRssBytes: z.int().nullable().describe('Largest resident memory, in bytes. `null` where it is not known.'),
+    ...leaderEnd,
+    strays,
+    ...usage,
     message: z.string().nullable().describe('See Job.'),
   })
   .meta({ id: 'Attempt', description: 'One run of a job. A job that is run again has several.' });
@@ -143,13 +152,7 @@ export const jobViewSchema = z
     priority: z.int(),
     status: z.enum(jobStatuses).describe('The last three are final: the job has ended and changes no more.'),
     cause: z.enum(causes).nullable().describe('Why it ended, or is being ended. `null` before that.'),
-    exitCode: z
-      .int()
-      .nullable()
-      .describe(
-        "The leader's exit code; 126 or 127 where it could not be started (`spawn-error`), as a shell has it. `null` until it has exited, and where a signal ended it.",
-      ),
-    signal: z.string().nullable().describe('The signal that ended the leader, such as `SIGKILL`.'),
+    ...leaderEnd,
     message: z
       .string()
       .nullable()
@@ -158,14 +161,13 @@ export const jobViewSchema = z
       .int()
       .describe('Number of the newest attempt, which the fields beside this are about; 0 before the first.'),
     attempts: z.array(attemptViewSchema).describe('Oldest first.'),
-    strays: z.int().describe('Processes that lived on when the leader had exited; they were ended.'),
+    strays,
     unkillable: z.boolean().describe('Some process was not ended by SIGKILL, as in state D. The slot stays held.'),
     pid: z.int().nullable().describe('The leader, while the job is running or stopping.'),
     submittedAt: z.string(),
     startedAt: z.string().nullable(),
     finishedAt: z.string().nullable(),
-    cpuMs: z.int().nullable().describe('CPU time used, in ms. `null` where it is not known.'),
-    peakRssBytes: z.int().nullable().describe('Largest resident memory, in bytes. `null` where it is not known.'),
+    ...usage,
     outputBytes: z.int().describe('Output of the newest attempt, all files together.'),
     outputFiles: z.array(z.string()).describe('Paths of these files.'),
     splitOutput: z.boolean().describe('Two files, one for each stream, in place of one that has both in order.'),

@@ -19,7 +19,7 @@ import {
   version,
 } from '../protocol/index.ts';
 import { type Config, LiveConfig } from './config/index.ts';
-import { diskShortage } from './core/index.ts';
+import { diskRoom, diskShortage } from './core/index.ts';
 import { canMark } from './linux/index.ts';
 import { OutputFiles, tierHere } from './process/index.ts';
 import { inspectStore, settingAside } from './store/index.ts';
@@ -230,10 +230,9 @@ function store(where: CorralPaths, config: Config | null): Facts {
   const path = `${where.stateDir}/corral.db`;
   const shown: Facts = {};
   if (fs.existsSync(where.stateDir)) {
-    const { bavail, bsize, files, ffree } = fs.statfsSync(where.stateDir);
-    const disk = { freeBytes: bavail * bsize, freeFiles: files === 0 ? null : ffree };
-    shown['free on its disk'] = formatSize(disk.freeBytes);
-    const shortage = diskShortage(where.stateDir, disk, config?.diskMinFreeBytes ?? null);
+    const room = diskRoom(fs.statfsSync(where.stateDir));
+    shown['free on its disk'] = formatSize(room.freeBytes);
+    const shortage = diskShortage(where.stateDir, room, config?.diskMinFreeBytes ?? null);
     if (shortage !== null) find('problem', 'store', shortage, 'Make room; until then nothing is accepted or started.');
   }
   const found = inspectStore(path, deep ? 'full' : 'quick');

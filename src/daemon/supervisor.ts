@@ -22,6 +22,7 @@ import {
   isUnkillable,
   type Job,
   type JobDefinition,
+  jobNotFound,
   nextDeadline,
   type RequestId,
   reachesProcesses,
@@ -161,8 +162,7 @@ export class Supervisor {
   /** @throws CorralError `JOB_NOT_FOUND` */
   job(jobId: number): Job {
     const job = this.#ledger.certain(jobId, this.#state.live.get(jobId));
-    if (job === null)
-      throw new CorralError('JOB_NOT_FOUND', `There is no job ${jobId}. List the known ones: corral ls --all`);
+    if (job === null) throw jobNotFound(jobId);
     return job;
   }
 

@@ -4,7 +4,7 @@
  */
 import fs from 'node:fs';
 import { isErrno } from '../protocol/index.ts';
-import { diskShortage, type VitalFacts } from './core/index.ts';
+import { diskRoom, diskShortage, type VitalFacts } from './core/index.ts';
 import { descriptorLimit } from './linux/index.ts';
 
 /** Between two beats. */
@@ -77,10 +77,10 @@ export class Vitals {
         this.#diskFreeBytes = null; // A disk that cannot be asked shows in the store.
         return;
       }
-      this.#diskFreeBytes = disk.bavail * disk.bsize;
-      const freeFiles = disk.files === 0 ? null : disk.ffree; // Some file systems do not count them.
+      const room = diskRoom(disk);
+      this.#diskFreeBytes = room.freeBytes;
       const { stateDir, diskMinFreeBytes, onDisk } = this.#options;
-      onDisk(diskShortage(stateDir, { freeBytes: this.#diskFreeBytes, freeFiles }, diskMinFreeBytes()));
+      onDisk(diskShortage(stateDir, room, diskMinFreeBytes()));
     });
   }
 }

@@ -399,7 +399,7 @@ function refuse(request: number, code: ErrorCode, message: string): Decision {
   return { changes: [], effects: [{ type: 'refuse', request, code, message }] };
 }
 
-function jobNotFound(jobId: number): CorralError {
+export function jobNotFound(jobId: number): CorralError {
   return new CorralError('JOB_NOT_FOUND', `There is no job ${jobId}. List the known ones: corral ls --all`);
 }
 

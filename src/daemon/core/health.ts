@@ -57,12 +57,20 @@ export function assessHealth(facts: VitalFacts): Health {
   };
 }
 
+export interface DiskRoom {
+  /** For ordinary users: what is kept for root does not count. */
+  readonly freeBytes: number;
+  /** `null` where the file system does not count them. */
+  readonly freeFiles: number | null;
+}
+
+/** statfs(2) */
+export function diskRoom(disk: Record<'bavail' | 'bsize' | 'files' | 'ffree', number>): DiskRoom {
+  return { freeBytes: disk.bavail * disk.bsize, freeFiles: disk.files === 0 ? null : disk.ffree };
+}
+
 /** What is short on a disk, in a sentence, or `null`. */
-export function diskShortage(
-  place: string,
-  disk: { readonly freeBytes: number; readonly freeFiles: number | null },
-  minFreeBytes: number | null,
-): string | null {
+export function diskShortage(place: string, disk: DiskRoom, minFreeBytes: number | null): string | null {
   if (minFreeBytes === null) return null;
   if (disk.freeBytes < minFreeBytes)
     return `The disk of ${place} has ${formatSize(disk.freeBytes)} free, and corral keeps ${formatSize(minFreeBytes)} for the results of what runs.`;

@@ -86,7 +86,7 @@ async function main(): Promise<void> {
       signal: (jobId, signal) => runner.signal(jobId, signal),
     },
     output,
-    clock: () => ({ monoMs: performance.now(), wallMs: Date.now() }),
+    clock: () => ({ monoMs: performance.now(), wallMs: Date.now(), unitRandom: Math.random() }),
     log,
     onDrained: (unwritten) => void exit(unwritten),
   });

@@ -4,7 +4,7 @@
  * Events are gathered for one turn of Node's event loop, decided one after another, committed together, and only then acted
  * upon. Whatever an action brings about comes back as another event. Nothing else changes state.
  */
-import { type BulkReport, CorralError, type GroupView, type SignalName, unreachable } from '../protocol/index.ts';
+import { CorralError, type GroupView, unreachable } from '../protocol/index.ts';
 import {
   apply,
   asksForRecord,
@@ -21,14 +21,13 @@ import {
   isDrained,
   isUnkillable,
   type Job,
-  type JobDefinition,
   jobNotFound,
   nextDeadline,
-  type RequestId,
+  type Request,
   reachesProcesses,
   recover,
+  revived,
   type State,
-  type StopMode,
   schedule,
   Waits,
 } from './core/index.ts';
@@ -49,16 +48,13 @@ export interface SupervisorOptions {
   readonly onDrained: (unwritten: number) => void;
 }
 
-type RequestEvent = Extract<Event, { request: RequestId }>;
-type WithoutRequest<E> = E extends unknown ? Omit<E, 'request'> : never;
-
 /** While the store fails, it is tried again after this long. */
 const storeRetryMs = 500;
 
 /** How long a daemon that stops goes on trying to write down how its jobs ended. A service manager waits for it. */
 const lastWriteMs = 3_000;
 
-const noJobs: EndedJobs = new Map();
+const noFacts = { ended: new Map<number, Job>(), known: new Map<string, Job>() };
 
 export class Supervisor {
   readonly #options: SupervisorOptions;
@@ -108,11 +104,12 @@ export class Supervisor {
     const { store, clock } = this.#options;
     const now = clock();
     const known = new Set(snapshot.groups.map((group) => group.name));
-    const added = defaultGroups.filter((group) => !known.has(group.name)).map(newGroup);
-    const loaded = snapshot.jobs.map((after): Change => ({ kind: 'job', before: null, after }));
-    apply(this.#state, [...snapshot.groups.map(newGroup), ...added, ...loaded]);
+    const added = defaultGroups.filter((group) => !known.has(group.name)).map(groupAdded);
+    const jobs = snapshot.jobs.map((job) => revived(job, now));
+    const loaded = jobs.map((after): Change => ({ kind: 'job', before: null, after }));
+    apply(this.#state, [...snapshot.groups.map(groupAdded), ...added, ...loaded]);
     this.#state.nextJobId = Math.max(this.#state.nextJobId, snapshot.nextJobId);
-    const recovered = recover(snapshot.jobs, now);
+    const recovered = recover(jobs, now);
     apply(this.#state, recovered);
     store.commit([...added, ...recovered], now.wallMs);
     logTransitions(this.#options.log, recovered);
@@ -130,29 +127,13 @@ export class Supervisor {
     this.#planTurn();
   }
 
-  /** Resolves once the jobs are durable. All of them are accepted, or none. */
-  submit(definitions: readonly JobDefinition[]): Promise<{ id: number; created: boolean }[]> {
-    return this.#request({ type: 'submit', definitions, known: new Map() });
-  }
-
-  cancel(jobIds: readonly number[], mode: StopMode): Promise<BulkReport> {
-    return this.#request({ type: 'cancel', jobIds, mode, ended: noJobs });
-  }
-
-  signal(jobIds: readonly number[], signal: SignalName): Promise<BulkReport> {
-    return this.#request({ type: 'signal', jobIds, signal, ended: noJobs });
-  }
-
-  remove(jobIds: readonly number[]): Promise<BulkReport> {
-    return this.#request({ type: 'remove', jobIds, ended: noJobs });
-  }
-
-  setGroup(name: string, settings: { parallel: number | null; maxQueued: number | null }): Promise<GroupView> {
-    return this.#request<string>({ type: 'setGroup', name, ...settings }).then(() => {
-      const group = this.#state.groups.get(name);
-      if (group === undefined) throw new Error(`group ${name} vanished`);
-      return groupView(group);
-    });
+  /**
+   * Puts a request to the loop. Resolves with what `decide` replies, once that is durable.
+   *
+   * @throws CorralError with what `decide` refuses it for; `STORE_FAILED`
+   */
+  ask<R>(request: Request): Promise<R> {
+    return this.#answers.expect((number) => this.emit({ ...noFacts, ...request, request: number } as Event));
   }
 
   groups(): GroupView[] {
@@ -197,13 +178,9 @@ export class Supervisor {
     return this.#watchers.onNextChange(jobId, onChange);
   }
 
-  /** Calls back once, when a transition of any job has been written down. Returns how to give up. */
-  onNextTransition(onChange: () => void): () => void {
-    return this.#watchers.onNextTransition(onChange);
-  }
-
-  #request<R>(event: WithoutRequest<RequestEvent>): Promise<R> {
-    return this.#answers.expect((request) => this.emit({ ...event, request } as RequestEvent));
+  /** Calls back once, when an event of any job has been written down. Returns how to give up. */
+  onNextEvent(onChange: () => void): () => void {
+    return this.#watchers.onNextEvent(onChange);
   }
 
   #planTurn(): void {
@@ -335,16 +312,13 @@ export class Supervisor {
         );
         return { ...event, known };
       }
-      case 'cancel':
-      case 'signal':
-      case 'remove':
-        return {
-          ...event,
-          ended: new Map(event.jobIds.flatMap((jobId) => this.#findEnded(jobId) ?? []).map((job) => [job.id, job])),
-        };
       default:
-        return event;
+        return 'jobIds' in event ? { ...event, ended: this.#endedOf(event.jobIds) } : event;
     }
+  }
+
+  #endedOf(jobIds: readonly number[]): EndedJobs {
+    return new Map(jobIds.flatMap((jobId) => this.#findEnded(jobId) ?? []).map((job) => [job.id, job]));
   }
 
   #findEnded(jobId: number): Job | null {
@@ -401,6 +375,6 @@ export class Supervisor {
   }
 }
 
-function newGroup(after: Group): Change {
+function groupAdded(after: Group): Change {
   return { kind: 'group', before: null, after };
 }

@@ -34,6 +34,11 @@ export const errorTable = {
   JOB_RUNNING: { rpc: -32011, exit: 1, about: 'The job has not ended, so its record cannot be removed.' },
   JOB_NOT_RUNNING: { rpc: -32012, exit: 1, about: 'The job has no live process, so it cannot be signalled.' },
   GROUP_NOT_FOUND: { rpc: -32013, exit: 1, about: 'No group has this name.' },
+  GROUP_NOT_EMPTY: { rpc: -32023, exit: 1, about: 'The group has jobs that have not ended, so it cannot be removed.' },
+  PROFILE_NOT_FOUND: { rpc: -32024, exit: 2, about: 'No profile has this name.' },
+  SCOPE_CLOSED: { rpc: -32025, exit: 1, about: 'The scope is closed, or never was, so it takes no jobs.' },
+  LIMIT_UNENFORCEABLE: { rpc: -32026, exit: 1, about: 'This host cannot enforce a limit that the job asks for.' },
+  JOB_NOT_QUEUED: { rpc: -32027, exit: 1, about: 'The job has started or ended, so it cannot be changed any more.' },
   QUEUE_FULL: { rpc: -32014, exit: 75, about: 'The group holds as many queued jobs as it allows.' },
   DISK_LOW: {
     rpc: -32020,

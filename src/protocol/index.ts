@@ -1,4 +1,5 @@
 export * from './bytes.ts';
+export * from './causes.ts';
 export * from './doctor.ts';
 export * from './errors.ts';
 export * from './frames.ts';
@@ -7,6 +8,7 @@ export * from './issues.ts';
 export * from './jobs.ts';
 export * from './methods.ts';
 export * from './paths.ts';
+export * from './policies.ts';
 export * from './rpc.ts';
 export * from './units.ts';
 export * from './version.ts';

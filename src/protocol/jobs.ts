@@ -1,9 +1,7 @@
 import { z } from 'zod';
 import { bytesTextProblem } from './bytes.ts';
-
-/** Why an attempt ended. The first cause wins and is never overwritten. */
-export const causes = ['exit', 'signal', 'spawn-error', 'max-runtime', 'cancel', 'supervisor-lost'] as const;
-export type Cause = (typeof causes)[number];
+import { causes } from './causes.ts';
+import { durationMs, policiesViewSchema, policyFields } from './policies.ts';
 
 export const jobStatuses = ['queued', 'starting', 'running', 'stopping', 'completed', 'failed', 'cancelled'] as const;
 export type JobStatus = (typeof jobStatuses)[number];
@@ -16,9 +14,6 @@ export function isFinal(status: JobStatus): boolean {
 }
 
 export const defaultGroup = 'default';
-
-/** Longest time that a setting may name: a hundred years, in ms. Far beyond 2^31, and safe to add to any clock. */
-const maxDurationMs = 100 * 365 * 86_400_000;
 
 const withoutNul = (what: string) =>
   z.string().refine((value) => !value.includes('\0'), `${what} holds a NUL byte, which no program can be given`);
@@ -35,21 +30,60 @@ const bytes = (what: string) =>
   });
 const absolutePath = (what: string) =>
   bytes(what).refine((path) => path.startsWith('/'), `${what} must be an absolute path`);
-const durationMs = z.number().int().positive().max(maxDurationMs);
-
 export const jobIdSchema = z.number().int().positive().safe();
+
+/** Transitions on which a hook may be run. `retrying`: an attempt failed, and the job waits for the next. */
+export const hookMoments = ['running', 'retrying', 'stopping', 'completed', 'failed', 'cancelled'] as const;
+export type HookMoment = (typeof hookMoments)[number];
+
+const commandSchema = z
+  .array(bytes('command'))
+  .min(1)
+  .max(10_000)
+  .refine((argv) => argv[0] !== '', 'command names no program');
+
+export const hookSchema = z
+  .strictObject({
+    on: z.array(z.enum(hookMoments)).min(1).max(hookMoments.length).describe('The transitions after which it is run.'),
+    command: commandSchema.describe("Program and arguments. It reads the job's JSON, as `get` has it, on stdin."),
+    timeoutMs: durationMs.optional().describe('It is killed when it has run this long. Absent: 30,000.'),
+  })
+  .meta({ id: 'Hook', description: 'A command that is run when something has become of a job.' });
+export type HookSpec = z.output<typeof hookSchema>;
+
+export const resourcesSchema = z
+  .strictObject({
+    memoryBytes: z
+      .number()
+      .int()
+      .min(1024 * 1024)
+      .max(2 ** 50)
+      .optional()
+      .describe('Memory of all processes together, in bytes.'),
+    cpus: z
+      .number()
+      .min(0.01)
+      .max(100_000)
+      .optional()
+      .describe('CPU time per time, all processes together: 1.5 is one core and a half.'),
+    pids: z.number().int().min(1).max(4_194_304).optional().describe('Processes and threads at once.'),
+    nice: z.number().int().min(-20).max(19).optional().describe('Scheduling priority, see nice(1).'),
+    enforce: z
+      .enum(['strict', 'best-effort'])
+      .optional()
+      .describe(
+        'What becomes of a limit that this host cannot enforce: `strict` refuses the job, `best-effort` takes it with a warning. Absent: `strict`.',
+      ),
+  })
+  .meta({ id: 'Resources', description: 'Limits on what the processes of an attempt may use.' });
+export type ResourcesSpec = z.output<typeof resourcesSchema>;
 
 /** What a caller asks for. The descriptions of fields, here and below, are what docs/protocol.md says of them. */
 export const jobSpecSchema = z
   .strictObject({
-    command: z
-      .array(bytes('command'))
-      .min(1)
-      .max(10_000)
-      .refine((argv) => argv[0] !== '', 'command names no program')
-      .describe(
-        "Program and arguments, as execvp(3) takes them: the first is looked up in the job's PATH if it has no slash. For a shell: `/bin/sh`, `-c` and the line.",
-      ),
+    command: commandSchema.describe(
+      "Program and arguments, as execvp(3) takes them: the first is looked up in the job's PATH if it has no slash. For a shell: `/bin/sh`, `-c` and the line.",
+    ),
     env: z
       .record(
         bytes('env').refine((name) => name !== '' && !name.includes('='), 'a variable name is empty or holds "="'),
@@ -60,11 +94,19 @@ export const jobSpecSchema = z
       ),
     cwd: absolutePath('cwd').describe('Absolute path of the folder in which the job starts.'),
     name: text('name').min(1).max(200).optional().describe('A label for people. Need not be unique.'),
-    group: text('group')
+    group: text('group').min(1).max(100).optional().describe('The queue that it waits in. Absent: `default`.'),
+    profile: text('profile')
       .min(1)
       .max(100)
       .optional()
-      .describe('The queue that it waits in. Absent: `default`, the only one there is in this version.'),
+      .describe(
+        'The set of policies that it starts from: `default`, `stream`, `batch`, `test`, `service` or one of the configuration. Absent: `default`.',
+      ),
+    scope: text('scope')
+      .min(1)
+      .max(100)
+      .optional()
+      .describe('The scope that it ends with, as `scope.open` answered it. Absent: none.'),
     stdin: absolutePath('stdin')
       .optional()
       .describe('Absolute path of the file that the job reads as its standard input. Absent: /dev/null.'),
@@ -79,24 +121,29 @@ export const jobSpecSchema = z
       .max(1_000_000)
       .optional()
       .describe('Higher starts first; equal ones start by age. Absent: 0.'),
-    maxRuntimeMs: durationMs
-      .nullable()
+    ...policyFields,
+    delayMs: durationMs.optional().describe('It starts no sooner than this long after it was submitted, in ms.'),
+    startAt: z.iso
+      .datetime({ offset: true })
       .optional()
-      .describe("The attempt is stopped when it has run this long. `null`: no limit. Absent: the daemon's default."),
-    killGraceMs: durationMs
-      .nullable()
+      .describe(
+        'It starts no sooner than at this time of the wall clock, such as `2027-01-31T06:00:00Z`. Not together with `delayMs`.',
+      ),
+    after: z.array(jobIdSchema).min(1).max(1_000).optional().describe('It starts when all of these jobs have ended.'),
+    afterMode: z
+      .enum(['success', 'any'])
       .optional()
-      .describe("Time between SIGTERM and SIGKILL. `null`: SIGKILL at once. Absent: the daemon's default."),
+      .describe(
+        '`success`: if one of them does not complete, this job fails with cause `dependency`. `any`: how they end does not matter. Absent: `success`.',
+      ),
+    resources: resourcesSchema.optional(),
+    hooks: z.array(hookSchema).max(16).optional().describe('Commands to be run when something has become of the job.'),
     successCodes: z
       .array(z.number().int().min(0).max(255))
       .min(1)
       .max(256)
       .optional()
       .describe('Exit codes that count as success. Absent: 0.'),
-    onSupervisorLost: z
-      .enum(['fail', 'retry'])
-      .optional()
-      .describe('What becomes of the job if the daemon dies or stops while it runs. Absent: `fail`.'),
     idempotencyKey: text('idempotencyKey')
       .min(1)
       .max(200)
@@ -125,6 +172,19 @@ const usage = {
   peakRssBytes: z.int().nullable().describe('Largest resident memory, in bytes. `null` where it is not known.'),
 };
 
+const outputDroppedBytes = z
+  .int()
+  .describe('Bytes at the beginning of its output that are gone, because the limit was `truncate`.');
+const progress = z
+  .object({
+    percent: z.number().nullable().describe('0 to 100. `null` where only a message was reported.'),
+    message: z.string().nullable(),
+    at: z.string(),
+  })
+  .nullable()
+  .describe('What it has reported last. `null`: nothing.');
+const result = z.unknown().describe('What it has reported as its result: any JSON. `null`: nothing.');
+
 export const attemptViewSchema = z
   .object({
     attempt: z.int().describe('Its number, from 1 on.'),
@@ -135,6 +195,9 @@ export const attemptViewSchema = z
     ...leaderEnd,
     strays,
     ...usage,
+    outputDroppedBytes,
+    progress,
+    result,
     message: z.string().nullable().describe('See Job.'),
   })
   .meta({ id: 'Attempt', description: 'One run of a job. A job that is run again has several.' });
@@ -146,7 +209,8 @@ export const jobViewSchema = z
     id: jobIdSchema,
     name: z.string().nullable(),
     group: z.string(),
-    profile: z.string().describe('Always `default` in this version.'),
+    profile: z.string(),
+    scope: z.string().nullable(),
     command: z.array(z.string()),
     cwd: z.string(),
     priority: z.int(),
@@ -162,6 +226,21 @@ export const jobViewSchema = z
       .describe('Number of the newest attempt, which the fields beside this are about; 0 before the first.'),
     attempts: z.array(attemptViewSchema).describe('Oldest first.'),
     strays,
+    paused: z.boolean().describe('A client paused it: its processes stand still, or it does not start.'),
+    waitingFor: z
+      .string()
+      .nullable()
+      .describe('Of a queued job: why it has not started, in a sentence. `null` where it has.'),
+    notBefore: z.string().nullable().describe('Of a queued job: it starts no sooner, because of a delay or a retry.'),
+    after: z.array(jobIdSchema).describe('Jobs that had to end first.'),
+    afterMode: z.enum(['success', 'any']),
+    retries: z.int().describe('How often it was run again by its retry policy.'),
+    outputDroppedBytes,
+    progress,
+    result,
+    warnings: z
+      .array(z.string())
+      .describe('What could not be done as asked, such as a limit that this host cannot enforce.'),
     unkillable: z.boolean().describe('Some process was not ended by SIGKILL, as in state D. The slot stays held.'),
     pid: z.int().nullable().describe('The leader, while the job is running or stopping.'),
     submittedAt: z.string(),
@@ -176,6 +255,8 @@ export const jobViewSchema = z
       killGraceMs: z.int().nullable().describe('`null`: SIGKILL at once.'),
       successCodes: z.array(z.int()),
     }),
+    policies: policiesViewSchema,
+    resources: resourcesSchema.nullable(),
     onSupervisorLost: z.enum(['fail', 'retry']),
     idempotencyKey: z.string().nullable(),
     containment: z
@@ -186,9 +267,28 @@ export const jobViewSchema = z
   .meta({ id: 'Job', description: 'A job as the daemon knows it. Its environment is not told.' });
 export type JobView = z.infer<typeof jobViewSchema>;
 
+/** What an event can be. Beside transitions: a report of the job, a client's pause, and what the daemon has to say of the job. */
+export const eventKinds = [
+  'transition',
+  'progress',
+  'result',
+  'paused',
+  'resumed',
+  'edited',
+  'warning',
+  'idle',
+] as const;
+export type EventKind = (typeof eventKinds)[number];
+
 export const eventViewSchema = z
   .object({
     seq: z.int().describe('Its number. Numbers only grow.'),
+    kind: z
+      .enum(eventKinds)
+      .describe(
+        '`transition`: the job is in another status. The others tell something of a job that stays in its status.',
+      ),
+    detail: z.unknown().describe('What there is to say beyond that; `null` where nothing is.'),
     at: z.string(),
     jobId: jobIdSchema,
     attempt: z.int().describe('0 before the first attempt.'),
@@ -196,14 +296,21 @@ export const eventViewSchema = z
     to: z.enum(jobStatuses),
     cause: z.enum(causes).nullable().describe('Why it ended, or is being ended.'),
   })
-  .meta({ id: 'Event', description: 'One transition of a job.' });
+  .meta({ id: 'Event', description: 'Something that happened to a job.' });
 export type EventView = z.infer<typeof eventViewSchema>;
+
+export const groupModes = ['auto', 'manual'] as const;
+export type GroupMode = (typeof groupModes)[number];
 
 export const groupViewSchema = z
   .object({
     name: z.string(),
     parallel: z.int().describe('Slots: jobs that may run at once. 0 starts nothing.'),
     maxQueued: z.int().describe('Jobs that may wait. A submit beyond it gets `QUEUE_FULL`.'),
+    rate: z.number().nullable().describe('Most starts per second. `null`: no limit.'),
+    burst: z.int().describe('So many starts may come at once before `rate` holds.'),
+    mode: z.enum(groupModes).describe('`auto`: jobs start by themselves. `manual`: by `group.runPending` only.'),
+    paused: z.boolean().describe('Nothing is started.'),
     queued: z.int().describe('Jobs that wait.'),
     active: z.int().describe('Slots in use: jobs that are starting, running or stopping.'),
   })

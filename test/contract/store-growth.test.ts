@@ -5,10 +5,11 @@ import os from 'node:os';
 import path from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { describe, type TestContext, test } from 'node:test';
-import { beginAttempt, definitionFrom, type Job, withPhase } from '../../src/daemon/core/index.ts';
+import { beginAttempt, type Job, justQueued, withPhase } from '../../src/daemon/core/index.ts';
 import { type JobQuery, SqliteStore } from '../../src/daemon/store/index.ts';
 import { type JobStatus, jobStatuses } from '../../src/protocol/index.ts';
 import { makeFinishedJobs } from '../support/finished-jobs.ts';
+import { jobOf } from '../support/records.ts';
 
 function storeFile(t: TestContext): string {
   const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'corral-growth-'));
@@ -17,19 +18,7 @@ function storeFile(t: TestContext): string {
 }
 
 function queued(id: number, idempotencyKey: string | null = null): Job {
-  const spec = {
-    command: ['true'],
-    env: { PATH: '/bin' },
-    cwd: '/',
-    ...(idempotencyKey === null ? {} : { idempotencyKey }),
-  };
-  return {
-    id,
-    definition: definitionFrom(spec, { maxRuntimeMs: null, killGraceMs: null }),
-    submittedWallMs: 1,
-    phase: { status: 'queued' },
-    attempts: [],
-  };
+  return jobOf(id, { env: { PATH: '/bin' }, ...(idempotencyKey === null ? {} : { idempotencyKey }) }, 1);
 }
 
 const first: JobQuery = { statuses: null, group: null, order: 'newest', cursor: null, limit: 200 };
@@ -123,7 +112,7 @@ describe('20,000 jobs that have ended', () => {
     const starting = beginAttempt(job, 'scan');
     store.commit([{ kind: 'job', before: job, after: starting }], 1);
     assert.deepEqual(store.countJobs(), { ...counts, starting: 1 });
-    const again = { ...starting, phase: { status: 'queued' } as const };
+    const again = withPhase(starting, justQueued);
     store.commit([{ kind: 'job', before: starting, after: again }], 1);
     assert.throws(() =>
       store.commit(

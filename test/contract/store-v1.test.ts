@@ -15,6 +15,7 @@ import { fileURLToPath } from 'node:url';
 import { SqliteStore, schemaVersion } from '../../src/daemon/store/index.ts';
 import { CorralError, isFinal } from '../../src/protocol/index.ts';
 import { DaemonUnderTest } from '../support/daemon.ts';
+import { groupOf } from '../support/records.ts';
 
 const fixture = fileURLToPath(new URL('../fixtures/store-v1.db', import.meta.url));
 const digestOfFixture = 'e8f9872493dfacd5b309718e2dec50e6d0db78618b299e7a06e8ca62fe1e4b1b';
@@ -37,15 +38,24 @@ function opened(t: TestContext, file: string): SqliteStore {
   return store;
 }
 
+/** What it holds in the columns that the oldest store had. */
 function tables(file: string): Record<string, unknown[]> {
+  // Without a look at its log, which SQLite would make beside it.
+  const oldest = new DatabaseSync(new URL(`file://${fixture}?immutable=1`), { readOnly: true });
   const db = new DatabaseSync(file, { readOnly: true });
   try {
-    const read = (table: string) => db.prepare(`SELECT * FROM ${table} ORDER BY 1, 2`).all();
+    const columns = (table: string) =>
+      oldest
+        .prepare(`PRAGMA table_info(${table})`)
+        .all()
+        .map(({ name }) => name);
+    const read = (table: string) => db.prepare(`SELECT ${columns(table)} FROM ${table} ORDER BY 1, 2`).all();
     return Object.fromEntries(
       ['groups', 'environments', 'jobs', 'attempts', 'events', 'meta'].map((table) => [table, read(table)]),
     );
   } finally {
     db.close();
+    oldest.close();
   }
 }
 
@@ -164,8 +174,9 @@ describe('the oldest store', () => {
     assert.equal(store.findJob(6)?.attempts[0]?.usage.cpuMs, 2);
     const everything = store.findJobByKey('k/1 ü');
     assert.equal(everything?.id, 7);
+    const { policies, sources, ...rest } = everything?.definition ?? assert.fail();
     assert.deepEqual(
-      { ...everything?.definition, command: null, env: null },
+      { ...rest, command: null, env: null },
       {
         name: 'ジョブ 🐎',
         group: 'nightly builds',
@@ -175,13 +186,32 @@ describe('the oldest store', () => {
         stdin: '/dev/null',
         splitOutput: true,
         priority: -5,
-        maxRuntimeMs: 100 * 365 * 86_400_000,
-        killGraceMs: null,
         successCodes: [0, 5, 255],
-        onSupervisorLost: 'retry',
         idempotencyKey: 'k/1 ü',
+        scope: null,
+        delayMs: null,
+        startAtWallMs: null,
+        after: [],
+        afterMode: 'success',
+        resources: null,
+        hooks: [],
+        profile: 'default',
       },
     );
+    const { maxRuntimeMs, killGraceMs, onSupervisorLost, idle, ttlMs, outputLimitBytes, retry } = policies;
+    assert.deepEqual(
+      { maxRuntimeMs, killGraceMs, onSupervisorLost, idle, ttlMs, outputLimitBytes, retries: retry.limit },
+      {
+        maxRuntimeMs: 100 * 365 * 86_400_000,
+        killGraceMs: null,
+        onSupervisorLost: 'retry',
+        idle: null,
+        ttlMs: null,
+        outputLimitBytes: null,
+        retries: 0,
+      },
+    );
+    assert.equal(sources.maxRuntimeMs, 'job');
     assert.equal(store.findJobByKey('k/2')?.id, 18);
     assert.equal(store.findJob(11), null);
   });
@@ -191,9 +221,9 @@ describe('the oldest store', () => {
     assert.deepEqual(
       groups.toSorted((a, b) => (a.name < b.name ? -1 : 1)),
       [
-        { name: 'default', parallel: 8, maxQueued: 10_000 },
-        { name: 'nightly builds', parallel: 2, maxQueued: 50 },
-        { name: 'Übungen 🐎', parallel: 0, maxQueued: 7 },
+        groupOf('default', { parallel: 8 }),
+        groupOf('nightly builds', { parallel: 2, maxQueued: 50 }),
+        groupOf('Übungen 🐎', { parallel: 0, maxQueued: 7 }),
       ],
     );
     assert.deepEqual(

@@ -8,34 +8,26 @@ import {
   type Attempt,
   beginAttempt,
   type Change,
-  definitionFrom,
   type Group,
   type Job,
   type JobPhase,
+  justQueued,
   withAttempt,
   withPhase,
 } from '../../src/daemon/core/index.ts';
 import { type JobQuery, SqliteStore, type Store, schemaVersion } from '../../src/daemon/store/index.ts';
 import { CorralError, type JobSpec, type JobStatus, jobSpecSchema } from '../../src/protocol/index.ts';
+import { groupOf, jobOf } from '../support/records.ts';
 
 const wallMs = 1_700_000_000_000;
 
 const groups: Group[] = [
-  { name: 'default', parallel: 4, maxQueued: 1_000 },
-  { name: 'Übungen 🐎', parallel: 0, maxQueued: 7 },
+  groupOf('default', { parallel: 4, maxQueued: 1_000 }),
+  groupOf('Übungen 🐎', { parallel: 0, maxQueued: 7, ratePerSecond: 0.5, burst: 3, mode: 'manual', paused: true }),
 ];
 
 function queued(id: number, spec: Partial<JobSpec> = {}): Job {
-  return {
-    id,
-    definition: definitionFrom(
-      { command: ['sleep', String(id)], env: { PATH: '/bin' }, cwd: '/', ...spec },
-      { maxRuntimeMs: null, killGraceMs: 5_000 },
-    ),
-    submittedWallMs: wallMs + id,
-    phase: { status: 'queued' },
-    attempts: [],
-  };
+  return jobOf(id, { command: ['sleep', String(id)], env: { PATH: '/bin' }, ...spec }, wallMs + id);
 }
 
 const added = (after: Job): Change => ({ kind: 'job', before: null, after });
@@ -169,7 +161,7 @@ function storeContract(name: string, place: (t: TestContext) => Place): void {
 
     test('the settings of a group are the latest ones', (t) => {
       const { store } = opened(t);
-      const group: Group = { name: 'default', parallel: 9, maxQueued: 8 };
+      const group: Group = groupOf('default', { parallel: 9, maxQueued: 8 });
       store.commit([set(group)], wallMs);
       assert.deepEqual(
         store.load().groups.find((one) => one.name === 'default'),
@@ -199,9 +191,7 @@ function storeContract(name: string, place: (t: TestContext) => Place): void {
     test('retried, with each of its attempts', (t) => {
       const { store } = opened(t);
       const first = queued(1, { onSupervisorLost: 'retry' });
-      const lost = withPhase(started(first, { cause: 'supervisor-lost', finishedWallMs: wallMs }), {
-        status: 'queued',
-      });
+      const lost = withPhase(started(first, { cause: 'supervisor-lost', finishedWallMs: wallMs }), justQueued);
       const again = withAttempt(beginAttempt(lost, 'cgroup'), { leader: { pid: 9, startTicks: 9, bootId: 'b-2' } });
       store.commit(history(first, lost, again), wallMs);
       assert.deepEqual(store.findJob(1)?.attempts, again.attempts);
@@ -426,8 +416,8 @@ function storeContract(name: string, place: (t: TestContext) => Place): void {
         const rest: Change[] = [
           added(queued(2, { env })),
           moved(first, started(first)),
-          set({ name: 'another', parallel: 1, maxQueued: 1 }),
-          set({ name: 'default', parallel: 99, maxQueued: 99 }),
+          set(groupOf('another')),
+          set(groupOf('default', { parallel: 99 })),
         ];
 
         assert.throws(() => store.commit([...rest, change], wallMs), storeFailed);

@@ -2,11 +2,19 @@ import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import fs from 'node:fs';
 import { test } from 'node:test';
-import type { Change, Job, ProcessIdentity } from '../../src/daemon/core/index.ts';
+import {
+  beginAttempt,
+  type Change,
+  justRunning,
+  type ProcessIdentity,
+  withAttempt,
+  withPhase,
+} from '../../src/daemon/core/index.ts';
 import { readBootId, readStat } from '../../src/daemon/linux/index.ts';
 import { SqliteStore } from '../../src/daemon/store/index.ts';
 import { DaemonUnderTest, tiers } from '../support/daemon.ts';
 import { endAll, pidsWith, sleepToken } from '../support/processes.ts';
+import { groupOf, jobOf } from '../support/records.ts';
 import { waitFor } from '../support/wait-for.ts';
 
 /** Processes that have nothing to do with corral: a session leader with two children, one in a session of its own. */
@@ -25,43 +33,10 @@ async function bystander(token: string): Promise<ProcessIdentity> {
 function plantRunningJob(stateDir: string, leader: ProcessIdentity): void {
   fs.mkdirSync(stateDir, { recursive: true, mode: 0o700 });
   const store = new SqliteStore(`${stateDir}/corral.db`);
-  const group = { name: 'default', parallel: 1, maxQueued: 10 };
-  const job: Job = {
-    id: 1,
-    submittedWallMs: 0,
-    phase: { status: 'running', deadlineMonoMs: null },
-    attempts: [
-      {
-        number: 1,
-        tier: 'scan',
-        leader,
-        startedWallMs: 0,
-        finishedWallMs: null,
-        cause: null,
-        exit: null,
-        strays: 0,
-        usage: { cpuMs: null, peakRssBytes: null },
-        message: null,
-      },
-    ],
-    definition: {
-      name: null,
-      group: 'default',
-      command: ['sleep', '1'],
-      env: {},
-      cwd: '/',
-      stdin: null,
-      splitOutput: false,
-      priority: 0,
-      maxRuntimeMs: null,
-      killGraceMs: null,
-      successCodes: [0],
-      onSupervisorLost: 'fail',
-      idempotencyKey: null,
-    },
-  };
+  const attempt = { leader, startedWallMs: 0 };
+  const job = withPhase(withAttempt(beginAttempt(jobOf(1, { command: ['sleep', '1'] }), 'scan'), attempt), justRunning);
   const changes: Change[] = [
-    { kind: 'group', before: null, after: group },
+    { kind: 'group', before: null, after: groupOf('default') },
     { kind: 'job', before: null, after: job },
   ];
   store.commit(changes, 0);

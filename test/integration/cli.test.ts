@@ -218,7 +218,7 @@ test('queue full is exit code 75, a wait that is over 124, a bad command line 2'
   }
   assert.match(
     (await cli.run(['group', 'set', 'nosuch', '--parallel', '1'])).stderr,
-    /There is no group "nosuch"\. Groups cannot be made in this version; there is: default/,
+    /There is no group "nosuch"\. Make it: corral group add nosuch; there is: default/,
   );
 });
 
@@ -317,7 +317,7 @@ test('what a new user types is understood, or says what was meant', async (t) =>
       ['ls', '-g', 'nope'],
       1,
       /^$/,
-      /^corral: There is no group "nope"\. Groups cannot be made in this version; there is: default\.\n$/,
+      /^corral: There is no group "nope"\. Make it: corral group add nope; there is: default\.\n$/,
     ],
     [['ls', '-g', 'default'], 0, /^$/, /no such jobs/],
     [['run', '--stdin', '/dev/stdin', 'cat'], 2, /^$/, /^corral: --stdin \/dev\/stdin: .* Write it to a file first/],

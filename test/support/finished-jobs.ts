@@ -12,7 +12,7 @@ export function makeFinishedJobs(file: string, count: number): void {
   db.exec(`
     PRAGMA synchronous = OFF;
     BEGIN;
-    INSERT INTO groups VALUES ('default', 4, 10000), ('other', 4, 10000);
+    INSERT INTO groups (name, parallel, max_queued) VALUES ('default', 4, 10000), ('other', 4, 10000);
     INSERT INTO environments VALUES (1, 'digest of a test', '[["PATH","/usr/bin:/bin"]]');
     CREATE TEMP TABLE numbers AS
       WITH RECURSIVE n (id) AS (SELECT 1 UNION ALL SELECT id + 1 FROM n WHERE id < ${count}) SELECT id FROM n;

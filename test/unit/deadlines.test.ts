@@ -2,22 +2,22 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import {
   apply,
-  definitionFrom,
   dueJobs,
   emptyState,
   type Instant,
   type Job,
   type JobPhase,
+  justQueued,
+  justRunning,
   nextDeadline,
   type State,
   withPhase,
 } from '../../src/daemon/core/index.ts';
+import { groupOf, instant, jobOf } from '../support/records.ts';
 
-const at = (monoMs: number): Instant => ({ monoMs, wallMs: 0 });
+const at = (monoMs: number): Instant => instant(monoMs, 0);
 
-const definition = definitionFrom({ command: ['true'], env: {}, cwd: '/' }, { maxRuntimeMs: null, killGraceMs: null });
-
-const running = (deadlineMonoMs: number | null): JobPhase => ({ status: 'running', deadlineMonoMs });
+const running = (deadlineMonoMs: number | null): JobPhase => ({ ...justRunning, deadlineMonoMs });
 const stopping = (escalateAtMonoMs: number): JobPhase => ({
   status: 'stopping',
   escalateAtMonoMs,
@@ -27,13 +27,13 @@ const stopping = (escalateAtMonoMs: number): JobPhase => ({
 const ended: JobPhase = { status: 'failed', cause: 'exit', finishedWallMs: 0 };
 
 function job(id: number, phase: JobPhase): Job {
-  return { id, definition, submittedWallMs: 0, phase, attempts: [] };
+  return withPhase(jobOf(id), phase);
 }
 
 /** Jobs 1, 2, 3, … in these phases. */
 function stateOf(...phases: JobPhase[]): State {
   const state = emptyState();
-  apply(state, [{ kind: 'group', before: null, after: { name: 'default', parallel: 9, maxQueued: 9 } }]);
+  apply(state, [{ kind: 'group', before: null, after: groupOf('default', { parallel: 9 }) }]);
   apply(
     state,
     phases.map((phase, index) => ({ kind: 'job', before: null, after: job(index + 1, phase) })),
@@ -54,7 +54,7 @@ const alarms: { name: string; phases: JobPhase[]; next: number | null }[] = [
   { name: 'there is no alarm without jobs', phases: [], next: null },
   {
     name: 'queued, starting and unlimited jobs want none',
-    phases: [{ status: 'queued' }, { status: 'starting', stopRequested: null }, running(null)],
+    phases: [justQueued, { status: 'starting', stopRequested: null }, running(null)],
     next: null,
   },
   { name: 'the earliest deadline is the alarm', phases: [running(30), stopping(10), running(20)], next: 10 },

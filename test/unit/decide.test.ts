@@ -20,8 +20,9 @@ import {
   shutdownGraceMs,
 } from '../../src/daemon/core/index.ts';
 import type { BulkReport, JobSpec, SignalName } from '../../src/protocol/index.ts';
+import { groupOf, instant } from '../support/records.ts';
 
-const at = (monoMs: number): Instant => ({ monoMs, wallMs: 1_700_000_000_000 + monoMs });
+const at = (monoMs: number): Instant => instant(monoMs, 1_700_000_000_000 + monoMs);
 
 /** A daemon without its shells: turns as the supervisor takes them, on a store that is a map. */
 class Scenario {
@@ -29,7 +30,7 @@ class Scenario {
   readonly jobs = new Map<number, Job>();
 
   constructor({ parallel = 1, maxQueued = 3 } = {}) {
-    apply(this.state, [{ kind: 'group', before: null, after: { name: 'default', parallel, maxQueued } }]);
+    apply(this.state, [{ kind: 'group', before: null, after: groupOf('default', { parallel, maxQueued }) }]);
   }
 
   turn(now: Instant, events: readonly Event[]): Effect[] {
@@ -117,9 +118,7 @@ function tellReply(result: string | BulkReport | { id: number; created: boolean 
 const submit = (...specs: Partial<JobSpec>[]): Event => ({
   type: 'submit',
   request: 1,
-  definitions: specs.map((spec) =>
-    definitionFrom({ command: ['true'], env: {}, cwd: '/', ...spec }, { maxRuntimeMs: null, killGraceMs: 50 }),
-  ),
+  definitions: specs.map((spec) => definitionFrom({ command: ['true'], env: {}, cwd: '/', killGraceMs: 50, ...spec })),
   known: new Map(),
 });
 const bulk = (jobIds: number[]) => ({ request: 1, jobIds, ended: new Map<number, Job>() });
@@ -905,6 +904,9 @@ describe('what is written down', () => {
         exit: { code: 3, signal: null },
         strays: 2,
         usage: { cpuMs: 9, peakRssBytes: 6 },
+        droppedBytes: 0,
+        progress: null,
+        result: null,
         message: null,
       },
     ]);

@@ -55,6 +55,7 @@ describe('docs/configuration.md', () => {
       const forms = [
         value,
         value === null ? 'off' : '',
+        value === undefined ? "the profile's" : '',
         ...(typeof value === 'number' ? [formatDuration(value), formatSize(value).replace(' ', '')] : []),
       ];
       const said = text.replaceAll(/[`"]/g, '');

@@ -1,23 +1,16 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { type Change, definitionFrom, type Job, type JobPhase } from '../../src/daemon/core/index.ts';
+import { type Change, type Job, type JobPhase, justRunning, withPhase } from '../../src/daemon/core/index.ts';
 import { Ledger } from '../../src/daemon/loop/index.ts';
 import type { Store } from '../../src/daemon/store/index.ts';
 import { CorralError } from '../../src/protocol/index.ts';
+import { jobOf } from '../support/records.ts';
 
 const wallMs = 1_700_000_000_000;
 const ended: JobPhase = { status: 'completed', cause: 'exit', finishedWallMs: wallMs };
 
-function job(
-  id: number,
-  phase: JobPhase = { status: 'running', deadlineMonoMs: null },
-  key: string | null = null,
-): Job {
-  const definition = definitionFrom(
-    { command: ['true'], env: {}, cwd: '/', ...(key === null ? {} : { idempotencyKey: key }) },
-    { maxRuntimeMs: null, killGraceMs: null },
-  );
-  return { id, definition, submittedWallMs: wallMs, phase, attempts: [] };
+function job(id: number, phase: JobPhase = justRunning, key: string | null = null): Job {
+  return withPhase(jobOf(id, key === null ? {} : { idempotencyKey: key }, wallMs), phase);
 }
 
 const ends = (id: number, key: string | null = null): Change => ({

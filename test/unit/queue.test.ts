@@ -20,11 +20,12 @@ import {
   schedule,
 } from '../../src/daemon/core/index.ts';
 import type { Cause, JobSpec } from '../../src/protocol/index.ts';
+import { groupOf, instant } from '../support/records.ts';
 
-const at = (monoMs: number): Instant => ({ monoMs, wallMs: monoMs });
+const at = (monoMs: number): Instant => instant(monoMs);
 
 function definition(spec: Partial<JobSpec> = {}): JobDefinition {
-  return definitionFrom({ command: ['true'], env: {}, cwd: '/', ...spec }, { maxRuntimeMs: null, killGraceMs: 50 });
+  return definitionFrom({ command: ['true'], env: {}, cwd: '/', killGraceMs: 50, ...spec });
 }
 
 function stateWith(groups: Record<string, number>): State {
@@ -32,7 +33,11 @@ function stateWith(groups: Record<string, number>): State {
   apply(
     state,
     Object.entries(groups).map(
-      ([name, parallel]): Change => ({ kind: 'group', before: null, after: { name, parallel, maxQueued: 1_000 } }),
+      ([name, parallel]): Change => ({
+        kind: 'group',
+        before: null,
+        after: groupOf(name, { parallel, maxQueued: 1_000 }),
+      }),
     ),
   );
   return state;

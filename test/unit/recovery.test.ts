@@ -4,18 +4,21 @@ import {
   type Attempt,
   apply,
   type Change,
-  definitionFrom,
   emptyState,
   type Instant,
   type Job,
   type JobPhase,
+  justQueued,
+  justRunning,
   noUsage,
   recover,
   schedule,
+  withPhase,
 } from '../../src/daemon/core/index.ts';
 import type { JobSpec } from '../../src/protocol/index.ts';
+import { groupOf, instant, jobOf } from '../support/records.ts';
 
-const now: Instant = { monoMs: 5, wallMs: 1_700_000_000_000 };
+const now: Instant = instant(5, 1_700_000_000_000);
 
 const attempt: Attempt = {
   number: 1,
@@ -27,26 +30,21 @@ const attempt: Attempt = {
   exit: null,
   strays: 0,
   usage: noUsage,
+  droppedBytes: 0,
+  progress: null,
+  result: null,
   message: null,
 };
 
 function job(id: number, phase: JobPhase, last: Partial<Attempt> | null, spec: Partial<JobSpec> = {}): Job {
-  return {
-    id,
-    definition: definitionFrom(
-      { command: ['true'], env: {}, cwd: '/', ...spec },
-      { maxRuntimeMs: null, killGraceMs: null },
-    ),
-    submittedWallMs: 0,
-    phase,
-    attempts: last === null ? [] : [{ ...attempt, ...last }],
-  };
+  const attempts = last === null ? [] : [{ ...attempt, ...last }];
+  return { ...withPhase(jobOf(id, spec), phase), attempts };
 }
 
 /** What the store gives back: times of a running attempt are not kept. */
-const queued: JobPhase = { status: 'queued' };
+const queued: JobPhase = justQueued;
 const starting: JobPhase = { status: 'starting', stopRequested: null };
-const running: JobPhase = { status: 'running', deadlineMonoMs: null };
+const running: JobPhase = justRunning;
 const stopping: JobPhase = { status: 'stopping', escalateAtMonoMs: 0, killed: false, unkillable: false };
 
 const cases: {
@@ -160,7 +158,7 @@ test('after recovery no slot is held, and the queue starts by age', () => {
     job(3, running, {}, { onSupervisorLost: 'retry' }),
     job(4, queued, null),
   ];
-  apply(state, [{ kind: 'group', before: null, after: { name: 'default', parallel: 2, maxQueued: 9 } }]);
+  apply(state, [{ kind: 'group', before: null, after: groupOf('default', { parallel: 2 }) }]);
   apply(
     state,
     jobs.map((after): Change => ({ kind: 'job', before: null, after })),

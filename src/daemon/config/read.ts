@@ -10,7 +10,7 @@ import {
   isErrno,
   resolvePaths,
 } from '../../protocol/index.ts';
-import type { Group, JobDefaults } from '../core/index.ts';
+import { builtInDefaults, type Group, type JobDefaults, newGroup } from '../core/index.ts';
 import { environmentKeys, fileSchema } from './schema.ts';
 
 /** Everything that the daemon is told from outside. */
@@ -27,9 +27,6 @@ export interface Config {
   /** Groups that exist from the first start. What is set later is kept in the store. */
   readonly groups: readonly Group[];
 }
-
-/** Queued jobs of a group, at most. Each costs its command and environment in memory. */
-const defaultMaxQueued = 10_000;
 
 /** Nobody writes a longer one by hand. */
 const maxFileBytes = 1024 * 1024;
@@ -67,8 +64,11 @@ export function readConfig(env: Environment, uid: number): Config {
     launcher: settings.daemon.launcher,
     logLevel: settings.daemon['log-level'],
     diskMinFreeBytes: settings.disk['min-free'],
-    jobDefaults: { maxRuntimeMs: settings.jobs['max-runtime'], killGraceMs: settings.jobs['kill-grace'] },
-    groups: [{ name: defaultGroup, parallel: os.availableParallelism(), maxQueued: defaultMaxQueued }],
+    jobDefaults: {
+      ...builtInDefaults,
+      jobs: { maxRuntimeMs: settings.jobs['max-runtime'], killGraceMs: settings.jobs['kill-grace'] },
+    },
+    groups: [newGroup(defaultGroup, os.availableParallelism())],
   };
 }
 

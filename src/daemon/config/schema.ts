@@ -31,8 +31,8 @@ export const fileSchema = z.strictObject({
   disk: z.strictObject({ 'min-free': size.prefault('32MiB') }).prefault({}),
   jobs: z
     .strictObject({
-      'kill-grace': duration.prefault('5s'),
-      'max-runtime': duration.prefault('off'),
+      'kill-grace': duration.optional(),
+      'max-runtime': duration.optional(),
     })
     .prefault({}),
 });

@@ -1,27 +1,59 @@
-import { defaultGroup, type JobSpec } from '../../protocol/index.ts';
+import { defaultGroup, type JobSpec, type Policies } from '../../protocol/index.ts';
 import type { JobDefinition } from './model.ts';
+import { builtInDefaults, type JobDefaults, settlePolicies } from './profiles.ts';
 
-/** What a job gets where its caller says nothing. */
-export interface JobDefaults {
-  readonly maxRuntimeMs: number | null;
-  readonly killGraceMs: number | null;
+/**
+ * A caller's wish with every default filled in.
+ *
+ * @throws CorralError `PROFILE_NOT_FOUND`
+ */
+export function definitionFrom(spec: JobSpec, defaults: JobDefaults = builtInDefaults): JobDefinition {
+  const { name, group, command, env, cwd, stdin, splitOutput, priority, successCodes, idempotencyKey, ...rest } = spec;
+  const { profile, scope, delayMs, startAt, after, afterMode, resources, hooks, ...policies } = rest;
+  return {
+    name: name ?? null,
+    group: group ?? defaultGroup,
+    command,
+    env,
+    cwd,
+    stdin: stdin ?? null,
+    splitOutput: splitOutput ?? false,
+    priority: priority ?? 0,
+    successCodes: successCodes ?? [0],
+    idempotencyKey: idempotencyKey ?? null,
+    scope: scope ?? null,
+    delayMs: delayMs ?? null,
+    startAtWallMs: startAt === undefined ? null : Date.parse(startAt),
+    after: [...new Set(after ?? [])],
+    afterMode: afterMode ?? 'success',
+    resources: resources ?? null,
+    hooks: hooks ?? [],
+    ...settlePolicies(policies, profile ?? 'default', defaults),
+  };
 }
 
-/** A caller's wish with every default filled in. */
-export function definitionFrom(spec: JobSpec, defaults: JobDefaults): JobDefinition {
+/** What stores of schema 1 and 2 hold: three policies, and no profile. */
+export type EarlyDefinition = Pick<JobDefinition, 'command' | 'cwd' | 'stdin' | 'splitOutput' | 'successCodes'> &
+  Pick<Policies, 'maxRuntimeMs' | 'killGraceMs' | 'onSupervisorLost'>;
+
+/** A definition of an early store as this version knows it. Such jobs were kept until somebody removed them, and had no limit on their output. */
+export function upgradeDefinition({ maxRuntimeMs, killGraceMs, onSupervisorLost, ...rest }: EarlyDefinition) {
+  const early = {
+    maxRuntimeMs,
+    killGraceMs,
+    onSupervisorLost,
+    idle: null,
+    ttlMs: null,
+    outputLimitBytes: null,
+  };
   return {
-    name: spec.name ?? null,
-    group: spec.group ?? defaultGroup,
-    command: spec.command,
-    env: spec.env,
-    cwd: spec.cwd,
-    stdin: spec.stdin ?? null,
-    splitOutput: spec.splitOutput ?? false,
-    priority: spec.priority ?? 0,
-    maxRuntimeMs: spec.maxRuntimeMs === undefined ? defaults.maxRuntimeMs : spec.maxRuntimeMs,
-    killGraceMs: spec.killGraceMs === undefined ? defaults.killGraceMs : spec.killGraceMs,
-    successCodes: spec.successCodes ?? [0],
-    onSupervisorLost: spec.onSupervisorLost ?? 'fail',
-    idempotencyKey: spec.idempotencyKey ?? null,
+    ...rest,
+    delayMs: null,
+    startAtWallMs: null,
+    after: [],
+    afterMode: 'success' as const,
+    resources: null,
+    hooks: [],
+    ...settlePolicies(early, 'default', builtInDefaults),
   };
 }

@@ -60,6 +60,11 @@ export type Event =
   /** End all jobs gracefully, then close. Said twice: kill them. */
   | { readonly type: 'shutdown' };
 
+type WithoutFacts<E> = E extends unknown ? Omit<E, 'request' | 'ended' | 'known'> : never;
+
+/** A request before it has its number and what the store knows of the jobs that it names. */
+export type Request = WithoutFacts<Extract<Event, { request: RequestId }>>;
+
 export type EndedJobs = ReadonlyMap<number, Job>;
 
 /** Whether the event asks for something that must be on the disk to count. All others happen, whether or not that can be written down. */

@@ -4,13 +4,24 @@
  * Records (`Job`, `Attempt`, `Group`) are immutable: a change is a new record. `State` holds the records of jobs that have
  * not ended, and indexes over them that are derived, never decided on their own. Jobs that have ended live in the store only.
  */
-import { type Cause, isFinal, type JobStatus } from '../../protocol/index.ts';
+import {
+  type Cause,
+  type EventKind,
+  type GroupMode,
+  type HookSpec,
+  isFinal,
+  type JobStatus,
+  type Policies,
+  type ResourcesSpec,
+} from '../../protocol/index.ts';
 import { Heap } from './heap.ts';
 
-/** The two clocks, handed in. `monoMs` never jumps and measures durations; `wallMs` is for people. */
+/** The two clocks, and chance, handed in. `monoMs` never jumps and measures durations; `wallMs` is for people. */
 export interface Instant {
   readonly monoMs: number;
   readonly wallMs: number;
+  /** Chance, handed in as well: from 0 up to 1. */
+  readonly unitRandom: number;
 }
 
 /** A job's command and settings, complete: every default is filled in when it is submitted. */
@@ -23,11 +34,19 @@ export interface JobDefinition {
   readonly stdin: string | null;
   readonly splitOutput: boolean;
   readonly priority: number;
-  readonly maxRuntimeMs: number | null;
-  readonly killGraceMs: number | null;
   readonly successCodes: readonly number[];
-  readonly onSupervisorLost: 'fail' | 'retry';
   readonly idempotencyKey: string | null;
+  readonly scope: string | null;
+  readonly delayMs: number | null;
+  readonly startAtWallMs: number | null;
+  readonly after: readonly number[];
+  readonly afterMode: 'success' | 'any';
+  readonly resources: Readonly<ResourcesSpec> | null;
+  readonly hooks: readonly HookSpec[];
+  readonly profile: string;
+  readonly policies: Policies;
+  /** Where each value of the policies comes from, by its name, such as `idle.checks`. */
+  readonly sources: Readonly<Record<string, string>>;
 }
 
 /** How a leader ended: `code` or `signal`, never both. wait(2) */
@@ -62,15 +81,33 @@ export interface Attempt {
   /** Processes that lived on when the leader had exited. */
   readonly strays: number;
   readonly usage: Usage;
+  /** Bytes at the beginning of its output that were dropped to keep its limit. */
+  readonly droppedBytes: number;
+  readonly progress: Progress | null;
+  /** What it has reported as its result, as JSON text. */
+  readonly result: string | null;
   readonly message: string | null;
+}
+
+/** What a job has reported of itself. */
+export interface Progress {
+  readonly percent: number | null;
+  readonly message: string | null;
+  readonly wallMs: number;
 }
 
 /** Each status carries the data that only it has. The current attempt is the last one of `Job.attempts`. */
 export type JobPhase =
-  | { readonly status: 'queued' }
+  | {
+      readonly status: 'queued';
+      /** It is not started before this; `null`: its time has come. */
+      readonly readyAtMonoMs: number | null;
+      /** It fails if it has not been started by then. */
+      readonly startByMonoMs: number | null;
+    }
   /** A stop that comes before the launch has answered is carried out as soon as there is a process. */
   | { readonly status: 'starting'; readonly stopRequested: StopRequest | null }
-  | { readonly status: 'running'; readonly deadlineMonoMs: number | null }
+  | RunningPhase
   | {
       readonly status: 'stopping';
       readonly escalateAtMonoMs: number;
@@ -78,6 +115,12 @@ export type JobPhase =
       readonly unkillable: boolean;
     }
   | EndedPhase;
+
+export interface RunningPhase {
+  readonly status: 'running';
+  /** When its max runtime is over. */
+  readonly deadlineMonoMs: number | null;
+}
 
 export interface EndedPhase {
   readonly status: 'completed' | 'failed' | 'cancelled';
@@ -89,28 +132,63 @@ export interface EndedPhase {
 export interface StopRequest {
   readonly cause: Cause;
   readonly graceMs: number | null;
+  /** What there is to say beyond the cause. */
+  readonly message?: string | null;
 }
 
 export type StopMode = 'graceful' | 'kill';
 
+/**
+ * A job. Of its phase, a store keeps the status and how it ended; all other data of a phase is of this daemon's life only, and
+ * may change without being written down.
+ */
 export interface Job {
   readonly id: number;
   readonly definition: JobDefinition;
   readonly submittedWallMs: number;
   readonly phase: JobPhase;
   readonly attempts: readonly Attempt[];
+  readonly queue: QueueRecord;
+  /** What could not be done as asked. */
+  readonly warnings: readonly string[];
+}
+
+/** What a job brings to the queue, each time that it enters it. */
+export interface QueueRecord {
+  /** When it entered. */
+  readonly sinceWallMs: number;
+  /** It is not started before this. `wall`: whatever the wall clock then says; `elapsed`: when so much time has passed. */
+  readonly notBefore: { readonly wallMs: number; readonly clock: 'wall' | 'elapsed' } | null;
+  /** A client said that it must not start. */
+  readonly held: boolean;
+  /** Retries so far, since it was submitted or retried by a client. */
+  readonly retries: number;
+  /** When its newest attempts failed, newest last: what the breaker counts. */
+  readonly failuresWallMs: readonly number[];
 }
 
 export interface Group {
   readonly name: string;
   readonly parallel: number;
   readonly maxQueued: number;
+  /** Most starts per second; `null`: no limit. */
+  readonly ratePerSecond: number | null;
+  readonly burst: number;
+  readonly mode: GroupMode;
+  readonly paused: boolean;
 }
 
 /** One thing that a decision changes. The store writes the list down in one transaction. */
 export type Change =
   | { readonly kind: 'job'; readonly before: Job | null; readonly after: Job }
   | { readonly kind: 'jobRemoved'; readonly jobId: number }
+  /** Something happened to a job that stays in its status; a line in its events. */
+  | {
+      readonly kind: 'note';
+      readonly job: Job;
+      readonly note: Exclude<EventKind, 'transition'>;
+      readonly detail: unknown;
+    }
   | { readonly kind: 'group'; readonly before: Group | null; readonly after: Group }
   | { readonly kind: 'admission'; readonly before: Admission; readonly after: Admission };
 
@@ -173,6 +251,12 @@ export function withAttempt(job: Job, fields: Partial<Attempt>): Job {
   return { ...job, attempts: [...job.attempts.slice(0, -1), { ...currentAttempt(job), ...fields }] };
 }
 
+/** A job that has just begun to run, without a limit. */
+export const justRunning: RunningPhase = { status: 'running', deadlineMonoMs: null };
+
+/** A job that waits for nothing but a slot. */
+export const justQueued: JobPhase = { status: 'queued', readyAtMonoMs: null, startByMonoMs: null };
+
 export function withPhase(job: Job, phase: JobPhase): Job {
   return { ...job, phase };
 }
@@ -191,15 +275,48 @@ export function holdsSlot(status: JobStatus): boolean {
   return status === 'starting' || status === 'running' || status === 'stopping';
 }
 
+/** Whether nothing but a slot keeps the job from starting. */
+export function isReady({ phase, queue }: Job): boolean {
+  return phase.status === 'queued' && phase.readyAtMonoMs === null && !queue.held;
+}
+
+function earliest(...times: readonly (number | null)[]): number | null {
+  const known = times.filter((time) => time !== null);
+  return known.length === 0 ? null : Math.min(...known);
+}
+
 /** The time at which this job wants to be looked at if nothing else happens. */
 export function deadlineOf(job: Job): number | null {
   switch (job.phase.status) {
+    case 'queued':
+      return earliest(job.phase.readyAtMonoMs, job.phase.startByMonoMs);
     case 'running':
       return job.phase.deadlineMonoMs;
     case 'stopping':
       return job.phase.escalateAtMonoMs;
     default:
       return null;
+  }
+}
+
+/** Whether the store keeps what this changes. Of a job in the same status, it does not keep the data of its phase. */
+export function isLasting(change: Change): boolean {
+  switch (change.kind) {
+    case 'admission':
+      return false;
+    case 'job': {
+      const { before, after } = change;
+      return (
+        before === null ||
+        before.phase.status !== after.phase.status ||
+        before.attempts !== after.attempts ||
+        before.definition !== after.definition ||
+        before.queue !== after.queue ||
+        before.warnings !== after.warnings
+      );
+    }
+    default:
+      return true;
   }
 }
 
@@ -235,8 +352,9 @@ function applyOne(state: State, change: Change): void {
     case 'admission':
       state.admission = change.after;
       return;
-    case 'jobRemoved':
-      return; // Only ended jobs are removed, and those are not in the state.
+    case 'jobRemoved': // Only ended jobs are removed, and those are not in the state.
+    case 'note':
+      return;
   }
 }
 
@@ -250,6 +368,7 @@ function inverse(change: Change): Change {
     case 'admission':
       return { kind: 'admission', before: change.after, after: change.before };
     case 'jobRemoved':
+    case 'note':
       return change;
   }
 }
@@ -269,7 +388,7 @@ function replaceJob(state: State, before: Job | null, after: Job): void {
     return;
   }
   state.live.set(after.id, after);
-  if (status === 'queued') groupState.ready.push({ jobId: after.id, priority: after.definition.priority });
+  if (isReady(after)) groupState.ready.push({ jobId: after.id, priority: after.definition.priority });
   const atMonoMs = deadlineOf(after);
   if (atMonoMs !== null && (before === null || deadlineOf(before) !== atMonoMs))
     state.deadlines.push({ atMonoMs, jobId: after.id });

@@ -1,6 +1,7 @@
-import { beginAttempt, type Decision } from './decide.ts';
+import type { Decision } from './decision.ts';
 import type { Effect } from './events.ts';
-import type { Change, GroupState, Job, State } from './model.ts';
+import { beginAttempt } from './launching.ts';
+import { type Change, type GroupState, isReady, type Job, type State } from './model.ts';
 
 /**
  * Fills the free slots of every group, highest priority first, then oldest. Takes the entries out of the ready heaps;
@@ -36,7 +37,7 @@ export function isDrained(state: State): boolean {
 function takeReady(state: State, group: GroupState, taken: ReadonlySet<number>): Job | undefined {
   for (let entry = group.ready.pop(); entry !== undefined; entry = group.ready.pop()) {
     const job = state.live.get(entry.jobId);
-    if (job?.phase.status === 'queued' && !taken.has(job.id)) return job;
+    if (job !== undefined && isReady(job) && !taken.has(job.id)) return job;
   }
   return undefined;
 }

@@ -1,5 +1,11 @@
-import { endedJob } from './decide.ts';
+import { endedJob } from './ending.ts';
 import { type Change, currentAttempt, type Instant, type Job, withAttempt } from './model.ts';
+import { inQueue } from './waiting.ts';
+
+/** A stored job on this daemon's clock: its deadlines are reckoned anew. */
+export function revived(job: Job, now: Instant): Job {
+  return job.phase.status === 'queued' ? inQueue(job, now) : job;
+}
 
 /**
  * What becomes of the jobs that an earlier daemon left behind, once every process of theirs is gone. Queued ones stay

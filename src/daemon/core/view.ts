@@ -1,5 +1,5 @@
-import type { AttemptView, GroupView, JobView } from '../../protocol/index.ts';
-import { type Attempt, type GroupState, hasEnded, isUnkillable, type Job } from './model.ts';
+import type { AttemptView, GroupView, JobView, PoliciesView } from '../../protocol/index.ts';
+import { type Attempt, type GroupState, hasEnded, isUnkillable, type Job, type JobDefinition } from './model.ts';
 
 /** What the file system knows about a job's output. */
 export interface OutputFacts {
@@ -9,14 +9,16 @@ export interface OutputFacts {
 
 /** The job as clients see it. The environment is left out: its values are nobody's business. */
 export function viewOf(job: Job, output: OutputFacts): JobView {
-  const { definition, phase } = job;
+  const { definition, phase, queue } = job;
+  const { policies } = definition;
   const attempt = job.attempts.at(-1);
   const isActive = phase.status === 'running' || phase.status === 'stopping';
   return {
     id: job.id,
     name: definition.name,
     group: definition.group,
-    profile: 'default',
+    profile: definition.profile,
+    scope: definition.scope,
     command: [...definition.command],
     cwd: definition.cwd,
     priority: definition.priority,
@@ -28,6 +30,14 @@ export function viewOf(job: Job, output: OutputFacts): JobView {
     attempt: attempt?.number ?? 0,
     attempts: job.attempts.map(attemptView),
     strays: attempt?.strays ?? 0,
+    paused: queue.held,
+    waitingFor: null,
+    notBefore: phase.status === 'queued' ? isoOrNull(queue.notBefore?.wallMs) : null,
+    after: [...definition.after],
+    afterMode: definition.afterMode,
+    retries: queue.retries,
+    ...reports(attempt),
+    warnings: [...job.warnings],
     unkillable: isUnkillable(job),
     pid: isActive ? (attempt?.leader?.pid ?? null) : null,
     submittedAt: iso(job.submittedWallMs),
@@ -39,11 +49,13 @@ export function viewOf(job: Job, output: OutputFacts): JobView {
     outputFiles: [...output.files],
     splitOutput: definition.splitOutput,
     limits: {
-      maxRuntimeMs: definition.maxRuntimeMs,
-      killGraceMs: definition.killGraceMs,
+      maxRuntimeMs: policies.maxRuntimeMs,
+      killGraceMs: policies.killGraceMs,
       successCodes: [...definition.successCodes],
     },
-    onSupervisorLost: definition.onSupervisorLost,
+    policies: policiesView(definition),
+    resources: definition.resources,
+    onSupervisorLost: policies.onSupervisorLost,
     idempotencyKey: definition.idempotencyKey,
     containment: attempt?.tier ?? null,
   };
@@ -61,12 +73,38 @@ function attemptView(attempt: Attempt): AttemptView {
     strays: attempt.strays,
     cpuMs: wholeMs(attempt.usage.cpuMs),
     peakRssBytes: attempt.usage.peakRssBytes,
+    ...reports(attempt),
     message: attempt.message,
   };
 }
 
+function reports(attempt: Attempt | undefined): Pick<AttemptView, 'outputDroppedBytes' | 'progress' | 'result'> {
+  const { progress = null, result = null, droppedBytes = 0 } = attempt ?? {};
+  return {
+    outputDroppedBytes: droppedBytes,
+    progress:
+      progress === null ? null : { percent: progress.percent, message: progress.message, at: iso(progress.wallMs) },
+    result: result === null ? null : JSON.parse(result),
+  };
+}
+
+/** The policies in force, each value with where it comes from. */
+export function policiesView({ policies, sources }: Pick<JobDefinition, 'policies' | 'sources'>): PoliciesView {
+  const inForce = (name: string): unknown =>
+    name
+      .split('.')
+      .reduce<unknown>((value, part) => (value as Record<string, unknown> | null)?.[part] ?? null, policies);
+  return Object.fromEntries(
+    Object.entries(sources).map(([name, from]) => [
+      name,
+      { value: inForce(name) as PoliciesView[string]['value'], from },
+    ]),
+  );
+}
+
 export function groupView({ group, queued, active }: GroupState): GroupView {
-  return { name: group.name, parallel: group.parallel, maxQueued: group.maxQueued, queued, active };
+  const { ratePerSecond: rate, ...settings } = group;
+  return { ...settings, rate, queued, active };
 }
 
 /** Stores of earlier daemons hold fractions. */

@@ -1,13 +1,5 @@
-import type {
-  BulkReport,
-  EventView,
-  GroupView,
-  Health,
-  JobStatus,
-  MethodResult,
-  SignalName,
-} from '../../protocol/index.ts';
-import type { Job, JobDefaults, JobDefinition, OutputFacts, StopMode } from '../core/index.ts';
+import type { EventView, GroupView, Health, JobStatus, MethodResult } from '../../protocol/index.ts';
+import type { Job, JobDefaults, OutputFacts, Request } from '../core/index.ts';
 
 /** What the methods need of the daemon. main.ts puts it together. */
 export interface Backend {
@@ -25,11 +17,8 @@ export interface Backend {
 }
 
 export interface SupervisorApi {
-  submit(definitions: readonly JobDefinition[]): Promise<{ id: number; created: boolean }[]>;
-  cancel(jobIds: readonly number[], mode: StopMode): Promise<BulkReport>;
-  signal(jobIds: readonly number[], signal: SignalName): Promise<BulkReport>;
-  remove(jobIds: readonly number[]): Promise<BulkReport>;
-  setGroup(name: string, settings: { parallel: number | null; maxQueued: number | null }): Promise<GroupView>;
+  /** Puts a request to the loop, and resolves with the answer once that is durable. */
+  ask<R>(request: Request): Promise<R>;
   groups(): GroupView[];
   /** @throws CorralError `JOB_NOT_FOUND` */
   job(jobId: number): Job;
@@ -40,8 +29,8 @@ export interface SupervisorApi {
     signal: AbortSignal,
   ): Promise<{ ended: boolean; finished: number[] }>;
   onNextChange(jobId: number, onChange: () => void): () => void;
-  /** Calls back once, when a transition of any job has been written down. Returns how to give up. */
-  onNextTransition(onChange: () => void): () => void;
+  /** Calls back once, when an event of any job has been written down. Returns how to give up. */
+  onNextEvent(onChange: () => void): () => void;
 }
 
 export interface StoreReader {

@@ -3,7 +3,7 @@
  * store could not take, which are kept in memory until it can.
  */
 import { CorralError } from '../../protocol/index.ts';
-import type { Change, Effect, Job } from '../core/index.ts';
+import { type Change, type Effect, isLasting, type Job } from '../core/index.ts';
 import type { Store } from '../store/index.ts';
 
 /** What was decided at one time, and what is to be done once it is written down. */
@@ -124,9 +124,4 @@ export class Ledger {
       this.#lastWritten.set(change.after.id, change.before);
     }
   }
-}
-
-/** Whether the store keeps it. */
-function isLasting(change: Change): boolean {
-  return change.kind !== 'admission';
 }

@@ -1,9 +1,9 @@
-import { type Change, isTransition } from '../core/index.ts';
+import { type Change, isLasting, isTransition } from '../core/index.ts';
 
 /** Who wants to be called, once, when something has changed. */
 export class Watchers {
   readonly #ofJobs = new Map<number, Set<() => void>>();
-  readonly #ofTransitions = new Set<() => void>();
+  readonly #ofEvents = new Set<() => void>();
 
   /** At the next change of a job that has not ended. Returns how to give up. */
   onNextChange(jobId: number, onChange: () => void): () => void {
@@ -15,23 +15,23 @@ export class Watchers {
     };
   }
 
-  /** At the next transition of any job. Returns how to give up. */
-  onNextTransition(onChange: () => void): () => void {
-    this.#ofTransitions.add(onChange);
-    return () => this.#ofTransitions.delete(onChange);
+  /** At the next event of any job. Returns how to give up. */
+  onNextEvent(onChange: () => void): () => void {
+    this.#ofEvents.add(onChange);
+    return () => this.#ofEvents.delete(onChange);
   }
 
   /** These changes have been written down. */
   announce(changes: readonly Change[]): void {
     for (const change of changes) {
-      if (change.kind !== 'job') continue;
+      if (change.kind !== 'job' || !isLasting(change)) continue;
       const watchers = this.#ofJobs.get(change.after.id);
       this.#ofJobs.delete(change.after.id);
       for (const onChange of watchers ?? []) onChange();
     }
-    if (!changes.some(isTransition)) return;
-    const watchers = [...this.#ofTransitions];
-    this.#ofTransitions.clear();
+    if (!changes.some((change) => change.kind === 'note' || isTransition(change))) return;
+    const watchers = [...this.#ofEvents];
+    this.#ofEvents.clear();
     for (const onChange of watchers) onChange();
   }
 }

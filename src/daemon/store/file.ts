@@ -51,6 +51,12 @@ function makeFile(path: string): void {
 function check(db: DatabaseSync, path: string): DatabaseSync {
   const { page_count: pages } = db.prepare('PRAGMA page_count').get() ?? {};
   const { page_size: pageBytes } = db.prepare('PRAGMA page_size').get() ?? {};
+  // SQLite takes what is missing of the last page for zeros. A crash may leave that so, with the whole page in the log.
+  const hasNoLog = (fs.statSync(`${path}-wal`, { throwIfNoEntry: false })?.size ?? 0) === 0;
+  if (hasNoLog && fs.statSync(path).size % Number(pageBytes) !== 0) {
+    db.close();
+    throw damaged(path, 'it ends in the middle of a page');
+  }
   const damage = Number(pages) * Number(pageBytes) > maxBytesToCheck ? [] : findDamage(db, 'quick');
   if (damage.length === 0) return db;
   db.close();

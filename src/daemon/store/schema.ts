@@ -93,6 +93,41 @@ const migrations: readonly string[] = [
 
   CREATE INDEX jobs_by_group ON jobs (group_name, status, id);
   `,
+  // New columns only: no row is read or written.
+  `
+  -- Jobs of one profile usually share all policies; each set is kept once.
+  CREATE TABLE policies (
+    id INTEGER PRIMARY KEY,
+    digest TEXT NOT NULL UNIQUE,
+    settled TEXT NOT NULL
+  ) STRICT;
+  -- NULL in rows of earlier versions.
+  ALTER TABLE jobs ADD COLUMN policies_id INTEGER REFERENCES policies (id);
+  CREATE INDEX jobs_by_policies ON jobs (policies_id) WHERE policies_id IS NOT NULL;
+  CREATE TRIGGER policies_without_jobs AFTER DELETE ON jobs WHEN OLD.policies_id IS NOT NULL BEGIN
+    DELETE FROM policies WHERE id = OLD.policies_id
+      AND NOT EXISTS (SELECT 1 FROM jobs WHERE policies_id = OLD.policies_id);
+  END;
+
+  ALTER TABLE jobs ADD COLUMN scope TEXT;
+  -- JSON: what changes of a job beside its status. NULL in rows of earlier versions.
+  ALTER TABLE jobs ADD COLUMN queue TEXT;
+  ALTER TABLE jobs ADD COLUMN warnings TEXT;
+  CREATE INDEX jobs_by_scope ON jobs (scope, id) WHERE scope IS NOT NULL;
+
+  ALTER TABLE attempts ADD COLUMN dropped_bytes INTEGER NOT NULL DEFAULT 0;
+  ALTER TABLE attempts ADD COLUMN progress TEXT;
+  ALTER TABLE attempts ADD COLUMN result TEXT;
+
+  ALTER TABLE groups ADD COLUMN rate_per_second REAL;
+  ALTER TABLE groups ADD COLUMN burst INTEGER NOT NULL DEFAULT 1;
+  ALTER TABLE groups ADD COLUMN mode TEXT NOT NULL DEFAULT 'auto';
+  ALTER TABLE groups ADD COLUMN paused INTEGER NOT NULL DEFAULT 0;
+
+  -- Not only transitions: a note leaves a job in its status.
+  ALTER TABLE events ADD COLUMN kind TEXT NOT NULL DEFAULT 'transition';
+  ALTER TABLE events ADD COLUMN detail TEXT;
+  `,
 ];
 
 export const schemaVersion = migrations.length;

@@ -1,10 +1,12 @@
-import { createHash, randomBytes } from 'node:crypto';
+import { randomBytes } from 'node:crypto';
 import fs from 'node:fs';
 import type { DatabaseSync, SQLOutputValue } from 'node:sqlite';
 import {
   type Cause,
   CorralError,
+  type EventKind,
   type EventView,
+  type GroupMode,
   type JobStatus,
   jobStatuses,
   liveStatuses,
@@ -13,24 +15,34 @@ import {
 import {
   type Attempt,
   type Change,
+  type EarlyDefinition,
   type Group,
   hasEnded,
+  isLasting,
   type Job,
   type JobDefinition,
   type JobPhase,
+  justQueued,
+  justRunning,
+  type Progress,
+  type QueueRecord,
+  type SettledPolicies,
+  upgradeDefinition,
 } from '../core/index.ts';
 import { damaged, openDatabase, withStore } from './file.ts';
+import { SharedValues } from './shared.ts';
 import { prepareStatements, type Statements } from './statements.ts';
 import type { EventQuery, JobQuery, Snapshot, Store } from './store.ts';
 
 type Row = Record<string, SQLOutputValue>;
 
 /** The part of a definition that is kept as JSON; the rest has columns of its own. */
-type StoredDefinition = Omit<JobDefinition, 'env' | 'group' | 'name' | 'priority' | 'idempotencyKey'>;
+type StoredDefinition = Omit<
+  JobDefinition,
+  'env' | 'group' | 'name' | 'priority' | 'scope' | 'idempotencyKey' | keyof SettledPolicies
+>;
 
-/** Environments that are kept in memory, and the size of one in characters: 2 MiB together at most. */
-const maxKeptEnvironments = 64;
-const maxKeptEnvironment = 32 * 1024;
+type Environment = Readonly<Record<string, string>>;
 
 /** The store in one SQLite file, in WAL mode with synchronous=FULL: each commit is on the disk when it returns. */
 export class SqliteStore implements Store {
@@ -39,11 +51,8 @@ export class SqliteStore implements Store {
   /** The file that is open; `null` where the store is in memory. */
   readonly #inode: number | null;
   readonly #sql: Statements;
-  /** Jobs of one batch share one environment object: it is digested once. */
-  readonly #digests = new WeakMap<object, { digest: string; variables: string }>();
-
-  /** Jobs of one page usually share theirs, and reading one takes longer than the rest of a job. */
-  readonly #environments = new Map<number, Readonly<Record<string, string>>>();
+  readonly #environments: SharedValues<Environment>;
+  readonly #policies: SharedValues<SettledPolicies>;
 
   /** Opens the file, makes it if there is none, and brings its schema up to date. */
   constructor(path: string) {
@@ -51,6 +60,12 @@ export class SqliteStore implements Store {
     this.#db = openDatabase(path);
     this.#inode = path === ':memory:' ? null : fs.statSync(path).ino;
     this.#sql = this.#reading(() => prepareStatements(this.#db));
+    this.#environments = new SharedValues(
+      this.#sql.environments,
+      (env) => JSON.stringify(Object.entries(env).sort(([a], [b]) => (a < b ? -1 : 1))),
+      (text) => Object.fromEntries(JSON.parse(text) as [string, string][]),
+    );
+    this.#policies = new SharedValues<SettledPolicies>(this.#sql.policies, JSON.stringify, JSON.parse);
     this.#reading(() => this.#sql.drawInstance.run(String(randomBytes(4).readUInt32LE())));
   }
 
@@ -66,9 +81,7 @@ export class SqliteStore implements Store {
     const lastId = this.#reading(() => this.#sql.lastJob.get());
     const instance = this.#reading(() => this.#sql.instance.get());
     return {
-      groups: groups.map(
-        (row): Group => ({ name: text(row.name), parallel: number(row.parallel), maxQueued: number(row.max_queued) }),
-      ),
+      groups: groups.map(groupFrom),
       jobs: ids.flatMap((id) => this.findJob(id) ?? []),
       nextJobId: lastId === undefined ? 1 : number(lastId.seq) + 1,
       instance: Number(text(instance?.value)),
@@ -76,7 +89,7 @@ export class SqliteStore implements Store {
   }
 
   commit(changes: readonly Change[], wallMs: number): void {
-    const persistent = changes.filter((change) => change.kind !== 'admission');
+    const persistent = changes.filter(isLasting);
     if (persistent.length === 0) return;
     this.#write(() => {
       for (const change of persistent) this.#writeChange(change, wallMs);
@@ -170,16 +183,27 @@ export class SqliteStore implements Store {
     }
   }
 
-  #writeChange(change: Exclude<Change, { kind: 'admission' }>, wallMs: number): void {
+  #writeChange(change: Change, wallMs: number): void {
     switch (change.kind) {
+      case 'admission':
+        return;
       case 'job':
         return this.#writeJob(change.before, change.after, wallMs);
       case 'jobRemoved':
         this.#sql.deleteJob.run(change.jobId);
         return;
-      case 'group':
-        this.#sql.putGroup.run(change.after.name, change.after.parallel, change.after.maxQueued);
+      case 'note': {
+        const { id, phase, attempts } = change.job;
+        const { status } = phase;
+        const detail = change.detail === null ? null : JSON.stringify(change.detail);
+        this.#sql.insertEvent.run(wallMs, id, attempts.length, status, status, null, change.note, detail);
         return;
+      }
+      case 'group': {
+        const { name, parallel, maxQueued, ratePerSecond, burst, mode, paused } = change.after;
+        this.#sql.putGroup.run(name, parallel, maxQueued, ratePerSecond, burst, mode, Number(paused));
+        return;
+      }
       default:
         return unreachable(change);
     }
@@ -189,11 +213,11 @@ export class SqliteStore implements Store {
     const { phase, definition } = after;
     const attempt = after.attempts.at(-1);
     const cause = hasEnded(phase) ? phase.cause : null;
+    const { env, group, name, priority, idempotencyKey, scope, profile, policies, sources, ...rest } = definition;
+    const stored: StoredDefinition = rest;
+    const settled = () => this.#policies.idOf(policiesOf(definition));
     if (before === null) {
       if (!Number.isSafeInteger(after.id)) throw new RangeError('no job id is left');
-      const { env, group, name, priority, idempotencyKey, ...rest } = definition;
-      const stored: StoredDefinition = rest;
-      const environmentId = this.#environmentId(env);
       this.#sql.insertJob.run(
         after.id,
         phase.status,
@@ -203,11 +227,30 @@ export class SqliteStore implements Store {
         priority,
         after.submittedWallMs,
         idempotencyKey,
-        environmentId,
+        this.#environments.idOf(env),
+        settled(),
+        scope,
         JSON.stringify(stored),
+        JSON.stringify(after.queue),
+        warningsText(after),
       );
     } else {
-      this.#sql.updateJob.run(phase.status, cause, hasEnded(phase) ? phase.finishedWallMs : null, after.id);
+      if (before.phase.status !== phase.status)
+        this.#sql.updateJob.run(phase.status, cause, hasEnded(phase) ? phase.finishedWallMs : null, after.id);
+      if (before.queue !== after.queue || before.warnings !== after.warnings)
+        this.#sql.updateQueue.run(JSON.stringify(after.queue), warningsText(after), after.id);
+      if (before.definition !== definition) {
+        this.#sql.updateDefinition.run(
+          group,
+          name,
+          priority,
+          this.#environments.idOf(env),
+          settled(),
+          scope,
+          JSON.stringify(stored),
+          after.id,
+        );
+      }
     }
     if (before !== null && before.attempts.length > after.attempts.length)
       this.#sql.deleteAttempts.run(after.id, after.attempts.length);
@@ -220,6 +263,8 @@ export class SqliteStore implements Store {
         before?.phase.status ?? null,
         phase.status,
         cause ?? attempt?.cause ?? null,
+        'transition',
+        null,
       );
     }
   }
@@ -241,33 +286,11 @@ export class SqliteStore implements Store {
       attempt.strays,
       usage.cpuMs,
       usage.peakRssBytes,
+      attempt.droppedBytes,
+      attempt.progress === null ? null : JSON.stringify(attempt.progress),
+      attempt.result,
       attempt.message,
     );
-  }
-
-  #environmentId(env: Readonly<Record<string, string>>): number {
-    let digested = this.#digests.get(env);
-    if (digested === undefined) {
-      const variables = JSON.stringify(Object.entries(env).sort(([a], [b]) => (a < b ? -1 : 1)));
-      digested = { variables, digest: createHash('sha256').update(variables).digest('hex') };
-      this.#digests.set(env, digested);
-    }
-    const found = this.#sql.findEnvironment.get(digested.digest);
-    if (found !== undefined) return number(found.id);
-    const id = Number(this.#sql.insertEnvironment.run(digested.digest, digested.variables).lastInsertRowid);
-    this.#environments.delete(id); // It may have been another's, whose jobs are all gone.
-    return id;
-  }
-
-  #environment(id: number): Readonly<Record<string, string>> {
-    const known = this.#environments.get(id);
-    if (known !== undefined) return known;
-    const variables = text(this.#sql.readEnvironment.get(id)?.variables);
-    const env = Object.fromEntries(JSON.parse(variables) as [string, string][]);
-    if (variables.length > maxKeptEnvironment) return env;
-    if (this.#environments.size === maxKeptEnvironments) this.#environments.clear();
-    this.#environments.set(id, env);
-    return env;
   }
 
   /** @throws CorralError `STORE_DAMAGED` where the row says what no daemon wrote */
@@ -286,23 +309,68 @@ export class SqliteStore implements Store {
     return {
       id,
       definition: {
-        ...stored,
-        env: this.#environment(number(row.environment_id)),
+        ...(row.policies_id === null
+          ? upgradeDefinition(stored as unknown as EarlyDefinition)
+          : { ...stored, ...this.#policies.get(number(row.policies_id)) }),
+        env: this.#environments.get(number(row.environment_id)),
         group: text(row.group_name),
         name: textOrNull(row.name),
         priority: number(row.priority),
         idempotencyKey: textOrNull(row.idempotency_key),
+        scope: textOrNull(row.scope),
       },
       submittedWallMs: number(row.submitted_wall_ms),
+      queue: row.queue === null ? earlyQueue(row) : (JSON.parse(text(row.queue)) as QueueRecord),
+      warnings: row.warnings === null ? [] : (JSON.parse(text(row.warnings)) as string[]),
       attempts: this.#sql.findAttempts.all(id).map(attemptFrom),
       phase: phaseFrom(text(row.status) as JobStatus, row),
     };
   }
 }
 
+/** One object for each set of policies: the store knows by the object what it has digested before. */
+const settledSets = new WeakMap<JobDefinition['policies'], SettledPolicies>();
+
+function policiesOf({ profile, policies, sources }: JobDefinition): SettledPolicies {
+  const known = settledSets.get(policies);
+  if (known !== undefined) return known;
+  const settled = { profile, policies, sources };
+  settledSets.set(policies, settled);
+  return settled;
+}
+
+/** A job of a version that kept no such record. */
+function earlyQueue(row: Row): QueueRecord {
+  return {
+    sinceWallMs: number(row.submitted_wall_ms),
+    notBefore: null,
+    held: false,
+    retries: 0,
+    failuresWallMs: [],
+  };
+}
+
+function warningsText({ warnings }: Job): string | null {
+  return warnings.length === 0 ? null : JSON.stringify(warnings);
+}
+
+function groupFrom(row: Row): Group {
+  return {
+    name: text(row.name),
+    parallel: number(row.parallel),
+    maxQueued: number(row.max_queued),
+    ratePerSecond: numberOrNull(row.rate_per_second),
+    burst: number(row.burst),
+    mode: text(row.mode) as GroupMode,
+    paused: number(row.paused) === 1,
+  };
+}
+
 function eventFrom(row: Row): EventView {
   return {
     seq: number(row.seq),
+    kind: text(row.kind) as EventKind,
+    detail: row.detail === null ? null : JSON.parse(text(row.detail)),
     at: new Date(number(row.wall_ms)).toISOString(),
     jobId: number(row.job_id),
     attempt: number(row.attempt),
@@ -316,11 +384,11 @@ function eventFrom(row: Row): EventView {
 function phaseFrom(status: JobStatus, row: Row): JobPhase {
   switch (status) {
     case 'queued':
-      return { status };
+      return justQueued;
     case 'starting':
       return { status, stopRequested: null };
     case 'running':
-      return { status, deadlineMonoMs: null };
+      return justRunning;
     case 'stopping':
       return { status, escalateAtMonoMs: 0, killed: false, unkillable: false };
     case 'completed':
@@ -346,6 +414,9 @@ function attemptFrom(row: Row): Attempt {
     exit: code === null && signal === null ? null : { code, signal },
     strays: number(row.strays),
     usage: { cpuMs: numberOrNull(row.cpu_ms), peakRssBytes: numberOrNull(row.peak_rss_bytes) },
+    droppedBytes: number(row.dropped_bytes),
+    progress: row.progress === null ? null : (JSON.parse(text(row.progress)) as Progress),
+    result: textOrNull(row.result),
     message: textOrNull(row.message),
   };
 }

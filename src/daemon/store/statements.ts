@@ -13,26 +13,40 @@ export type Statements = ReturnType<typeof prepareStatements>;
 export function prepareStatements(db: DatabaseSync) {
   return {
     insertJob: db.prepare(
-      `INSERT INTO jobs (id, status, cause, group_name, name, priority, submitted_wall_ms, idempotency_key, environment_id, definition)
-       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+      `INSERT INTO jobs (id, status, cause, group_name, name, priority, submitted_wall_ms, idempotency_key, environment_id, policies_id,
+         scope, definition, queue, warnings) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
     ),
     updateJob: db.prepare('UPDATE jobs SET status = ?, cause = ?, finished_wall_ms = ? WHERE id = ?'),
+    updateQueue: db.prepare('UPDATE jobs SET queue = ?, warnings = ? WHERE id = ?'),
+    updateDefinition: db.prepare(
+      `UPDATE jobs SET group_name = ?, name = ?, priority = ?, environment_id = ?, policies_id = ?, scope = ?, definition = ? WHERE id = ?`,
+    ),
     deleteJob: db.prepare('DELETE FROM jobs WHERE id = ?'),
     putAttempt: db.prepare(
       `INSERT OR REPLACE INTO attempts (job_id, number, tier, pid, start_ticks, boot_id, started_wall_ms, finished_wall_ms, cause,
-         exit_code, exit_signal, strays, cpu_ms, peak_rss_bytes, message) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+         exit_code, exit_signal, strays, cpu_ms, peak_rss_bytes, dropped_bytes, progress, result, message)
+       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
     ),
     deleteAttempts: db.prepare('DELETE FROM attempts WHERE job_id = ? AND number > ?'),
     insertEvent: db.prepare(
-      'INSERT INTO events (wall_ms, job_id, attempt, from_status, to_status, cause) VALUES (?, ?, ?, ?, ?, ?)',
+      `INSERT INTO events (wall_ms, job_id, attempt, from_status, to_status, cause, kind, detail)
+       VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
     ),
     putGroup: db.prepare(
-      `INSERT INTO groups (name, parallel, max_queued) VALUES (?, ?, ?)
-       ON CONFLICT (name) DO UPDATE SET parallel = excluded.parallel, max_queued = excluded.max_queued`,
+      `INSERT INTO groups (name, parallel, max_queued, rate_per_second, burst, mode, paused) VALUES (?, ?, ?, ?, ?, ?, ?)
+       ON CONFLICT (name) DO UPDATE SET parallel = excluded.parallel, max_queued = excluded.max_queued,
+         rate_per_second = excluded.rate_per_second, burst = excluded.burst, mode = excluded.mode, paused = excluded.paused`,
     ),
-    findEnvironment: db.prepare('SELECT id FROM environments WHERE digest = ?'),
-    readEnvironment: db.prepare('SELECT variables FROM environments WHERE id = ?'),
-    insertEnvironment: db.prepare('INSERT INTO environments (digest, variables) VALUES (?, ?)'),
+    environments: {
+      find: db.prepare('SELECT id FROM environments WHERE digest = ?'),
+      read: db.prepare('SELECT variables AS text FROM environments WHERE id = ?'),
+      insert: db.prepare('INSERT INTO environments (digest, variables) VALUES (?, ?)'),
+    },
+    policies: {
+      find: db.prepare('SELECT id FROM policies WHERE digest = ?'),
+      read: db.prepare('SELECT settled AS text FROM policies WHERE id = ?'),
+      insert: db.prepare('INSERT INTO policies (digest, settled) VALUES (?, ?)'),
+    },
     findJob: db.prepare('SELECT * FROM jobs WHERE id = ?'),
     findJobByKey: db.prepare('SELECT * FROM jobs WHERE idempotency_key = ?'),
     findAttempts: db.prepare('SELECT * FROM attempts WHERE job_id = ? ORDER BY number'),
@@ -42,7 +56,7 @@ export function prepareStatements(db: DatabaseSync) {
     listEventsOfJob: db.prepare('SELECT * FROM events WHERE seq > ? AND job_id = ? ORDER BY seq LIMIT ?'),
     lastEvent: db.prepare("SELECT seq FROM sqlite_sequence WHERE name = 'events'"),
     lastJob: db.prepare("SELECT seq FROM sqlite_sequence WHERE name = 'jobs'"),
-    listGroups: db.prepare('SELECT name, parallel, max_queued FROM groups'),
+    listGroups: db.prepare('SELECT * FROM groups'),
     instance: db.prepare("SELECT value FROM meta WHERE key = 'instance'"),
     touch: db.prepare("UPDATE meta SET value = value WHERE key = 'instance'"),
     drawInstance: db.prepare("INSERT INTO meta (key, value) VALUES ('instance', ?) ON CONFLICT DO NOTHING"),

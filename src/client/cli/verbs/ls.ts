@@ -69,7 +69,7 @@ async function checkGroup(client: Client, name: string): Promise<void> {
   if (!known.includes(name))
     throw new CorralError(
       'GROUP_NOT_FOUND',
-      `There is no group "${name}". Groups cannot be made in this version; there is: ${known.join(', ')}.`,
+      `There is no group "${name}". Make it: corral group add ${name}; there is: ${known.join(', ')}.`,
     );
 }
 

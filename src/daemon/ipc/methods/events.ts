@@ -10,6 +10,6 @@ export async function events(params: ParsedParams<'events'>, call: Call): Promis
     const found = store.listEvents(query);
     const leftMs = untilMs - performance.now();
     if (found.length > 0 || leftMs <= 0 || call.signal.aborted) return { events: found, lastSeq: store.lastEvent() };
-    await hold(call, leftMs, (wake) => [supervisor.onNextTransition(wake)]);
+    await hold(call, leftMs, (wake) => [supervisor.onNextEvent(wake)]);
   }
 }

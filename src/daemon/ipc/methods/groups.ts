@@ -9,7 +9,8 @@ export async function setGroup(
   { name, parallel, maxQueued }: ParsedParams<'group.set'>,
   { backend }: Call,
 ): Promise<MethodResult<'group.set'>> {
-  return {
-    group: await backend.supervisor.setGroup(name, { parallel: parallel ?? null, maxQueued: maxQueued ?? null }),
-  };
+  await backend.supervisor.ask({ type: 'setGroup', name, parallel: parallel ?? null, maxQueued: maxQueued ?? null });
+  const group = backend.supervisor.groups().find((one) => one.name === name);
+  if (group === undefined) throw new Error(`group ${name} vanished`);
+  return { group };
 }

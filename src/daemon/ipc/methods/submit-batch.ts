@@ -24,5 +24,5 @@ export async function submitBatch(
     const spec = isShared ? { ...parsed.data, env } : parsed.data;
     return definitionFrom(spec, backend.jobDefaults);
   });
-  return { jobs: await backend.supervisor.submit(definitions) };
+  return { jobs: await backend.supervisor.ask({ type: 'submit', definitions }) };
 }

@@ -1,0 +1,79 @@
+/** Attempts and jobs end. */
+import { type Cause, unreachable } from '../../protocol/index.ts';
+import { type Decision, replace } from './decision.ts';
+import type { Effect, Event } from './events.ts';
+import {
+  type Attempt,
+  currentAttempt,
+  type EndedPhase,
+  type Instant,
+  type Job,
+  type JobDefinition,
+  type LeaderExit,
+  withAttempt,
+  withPhase,
+} from './model.ts';
+import { beginStopping } from './stopping.ts';
+import { inQueue } from './waiting.ts';
+
+export function leaderExited(job: Job, event: Extract<Event, { type: 'leaderExited' }>, now: Instant): Decision {
+  const { exit, remaining, usage } = event;
+  // A job that was being stopped keeps its cause: the first one wins.
+  const cause = currentAttempt(job).cause ?? causeOf(exit);
+  const isStopping = job.phase.status === 'stopping';
+  const shown = { exit, usage, cause, ...(isStopping ? {} : { strays: remaining }) };
+  if (remaining === 0) return finish(job, shown, now);
+  if (isStopping) return replace(job, withAttempt(job, shown));
+  return beginStopping(withAttempt(job, shown), job.definition.policies.killGraceMs, now, job);
+}
+
+function causeOf(exit: LeaderExit): Cause {
+  return exit.signal === null ? 'exit' : 'signal';
+}
+
+/** Ends the current attempt with what its end has shown. It may go back to the queue. */
+export function finish(job: Job, shown: Partial<Attempt>, now: Instant): Decision {
+  const ended = endedJob(withAttempt(job, { ...shown, finishedWallMs: now.wallMs }), now);
+  const effects: Effect[] = ended.phase.status === 'queued' ? [] : [{ type: 'finished', job: ended }];
+  return replace(job, ended, ...effects);
+}
+
+/** Ends a job that is still queued. */
+export function finishUnstarted(job: Job, cause: Cause, now: Instant): Decision {
+  const status = finalStatus(job.definition, cause, null);
+  const after = withPhase(job, { status, cause, finishedWallMs: now.wallMs });
+  return replace(job, after, { type: 'finished', job: after });
+}
+
+/** The job after its current attempt is over. Shared by the live loop and by recovery. */
+export function endedJob(job: Job, now: Instant): Job {
+  const { cause, exit } = currentAttempt(job);
+  if (cause === null) throw new Error(`job ${job.id} ends without a cause`);
+  if (cause === 'supervisor-lost' && job.definition.policies.onSupervisorLost === 'retry')
+    return inQueue({ ...job, queue: { ...job.queue, sinceWallMs: now.wallMs, notBefore: null } }, now);
+  return withPhase(job, { status: finalStatus(job.definition, cause, exit), cause, finishedWallMs: now.wallMs });
+}
+
+function finalStatus(definition: JobDefinition, cause: Cause, exit: LeaderExit | null): EndedPhase['status'] {
+  switch (cause) {
+    case 'cancel':
+    case 'scope':
+    case 'lease':
+    case 'reset':
+      return 'cancelled';
+    case 'exit':
+      return exit?.code != null && definition.successCodes.includes(exit.code) ? 'completed' : 'failed';
+    case 'signal':
+    case 'spawn-error':
+    case 'oom':
+    case 'max-runtime':
+    case 'idle':
+    case 'output-limit':
+    case 'dependency':
+    case 'start-deadline':
+    case 'supervisor-lost':
+      return 'failed';
+    default:
+      return unreachable(cause);
+  }
+}

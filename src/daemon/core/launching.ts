@@ -1,0 +1,64 @@
+/** Attempts begin: before the process exists, and once it does. */
+
+import { pauseAdmission } from './admitting.ts';
+import { type Decision, merge, nothing, onLive, replace } from './decision.ts';
+import { finish } from './ending.ts';
+import type { Event } from './events.ts';
+import {
+  type Attempt,
+  currentAttempt,
+  type Instant,
+  type Job,
+  justRunning,
+  type State,
+  type Usage,
+  withAttempt,
+  withPhase,
+} from './model.ts';
+import { stop } from './stopping.ts';
+import { inQueue } from './waiting.ts';
+
+export const noUsage: Usage = { cpuMs: null, peakRssBytes: null };
+
+/** A new attempt, written down before its process exists. */
+export function beginAttempt(job: Job, tier: string): Job {
+  const attempt: Attempt = {
+    number: job.attempts.length + 1,
+    tier,
+    leader: null,
+    startedWallMs: null,
+    finishedWallMs: null,
+    cause: null,
+    exit: null,
+    strays: 0,
+    usage: noUsage,
+    droppedBytes: 0,
+    progress: null,
+    result: null,
+    message: null,
+  };
+  return { ...job, attempts: [...job.attempts, attempt], phase: { status: 'starting', stopRequested: null } };
+}
+
+export function launched(state: State, event: Extract<Event, { type: 'launched' }>, now: Instant): Decision {
+  return onLive(state, event.jobId, ['starting'], (job) => {
+    if (job.phase.status !== 'starting') return nothing;
+    const { stopRequested } = job.phase;
+    const { maxRuntimeMs } = job.definition.policies;
+    const running = withPhase(withAttempt(job, { leader: event.leader, startedWallMs: now.wallMs }), {
+      ...justRunning,
+      deadlineMonoMs: maxRuntimeMs === null ? null : now.monoMs + maxRuntimeMs,
+    });
+    if (stopRequested === null) return replace(job, running);
+    const stopping = stop(running, stopRequested, now);
+    return merge([replace(job, running), stopping]);
+  });
+}
+
+/** The attempt never was: its number is used again. Nothing starts until there is room. */
+export function lackedSpace(state: State, job: Job, shortage: string, now: Instant): Decision {
+  const { cause } = currentAttempt(job);
+  if (cause !== null) return finish(job, { cause, message: shortage }, now);
+  const queued = inQueue({ ...job, attempts: job.attempts.slice(0, -1) }, now);
+  return merge([replace(job, queued), pauseAdmission(state, shortage)]);
+}

@@ -1,0 +1,96 @@
+/** Jobs are stopped, for a reason, and made to hurry. */
+
+import { type Decision, merge, nothing, replace } from './decision.ts';
+import { finishUnstarted } from './ending.ts';
+import type { Effect } from './events.ts';
+import {
+  type Change,
+  currentAttempt,
+  type Instant,
+  type Job,
+  type State,
+  type StopRequest,
+  withAttempt,
+  withPhase,
+} from './model.ts';
+
+/** After SIGKILL, a process that is still there this much later is reported as unkillable, and killed again. */
+export const killPatienceMs = 10_000;
+
+/** When the daemon stops, a job gets its own grace, but at most this: a service manager waits for the daemon. */
+export const shutdownGraceMs = 5_000;
+
+/** Stops a job for a reason, with its own grace. */
+export function stopFor(cause: StopRequest['cause'], job: Job, now: Instant, message: string | null = null): Decision {
+  return stop(job, { cause, graceMs: job.definition.policies.killGraceMs, message }, now);
+}
+
+/** Stops a job for a reason. What is stopping already keeps its cause, but can be made to hurry. */
+export function stop(job: Job, request: StopRequest, now: Instant): Decision {
+  const { cause, graceMs, message = null } = request;
+  switch (job.phase.status) {
+    case 'queued':
+      return finishUnstarted(job, cause, now);
+    case 'starting': {
+      const earlier = job.phase.stopRequested;
+      const stopRequested =
+        earlier === null ? request : { ...earlier, graceMs: shorterGrace(earlier.graceMs, graceMs) };
+      return replace(
+        job,
+        withPhase(withAttempt(job, { cause: stopRequested.cause }), { status: 'starting', stopRequested }),
+      );
+    }
+    case 'running': {
+      const attempt = currentAttempt(job);
+      const caused = attempt.cause === null ? { cause, message: message ?? attempt.message } : {};
+      return beginStopping(withAttempt(job, caused), graceMs, now, job);
+    }
+    case 'stopping': {
+      if (job.phase.killed) return nothing;
+      if (graceMs === null) return kill(job, now);
+      if (job.phase.escalateAtMonoMs <= now.monoMs + graceMs) return nothing;
+      return replace(job, withPhase(job, { ...job.phase, escalateAtMonoMs: now.monoMs + graceMs }));
+    }
+    default:
+      return nothing;
+  }
+}
+
+function shorterGrace(a: number | null, b: number | null): number | null {
+  return a === null || b === null ? null : Math.min(a, b);
+}
+
+/** @param job as it is from here on, in `before`'s place */
+export function beginStopping(job: Job, graceMs: number | null, now: Instant, before: Job): Decision {
+  const after = withPhase(job, {
+    status: 'stopping',
+    escalateAtMonoMs: now.monoMs + (graceMs ?? killPatienceMs),
+    killed: graceMs === null,
+    unkillable: false,
+  });
+  const effect: Effect = { type: graceMs === null ? 'kill' : 'terminate', jobId: job.id };
+  return replace(before, after, effect);
+}
+
+/** SIGKILL, and again where it has not ended everything. */
+export function kill(job: Job, now: Instant): Decision {
+  const unkillable = job.phase.status === 'stopping' && job.phase.killed;
+  const after = withPhase(job, {
+    status: 'stopping',
+    escalateAtMonoMs: now.monoMs + killPatienceMs,
+    killed: true,
+    unkillable,
+  });
+  return replace(job, after, { type: 'kill', jobId: job.id });
+}
+
+export function shutdown(state: State, now: Instant): Decision {
+  const again = state.admission === 'closing';
+  const active = [...state.live.values()].filter((job) => job.phase.status !== 'queued');
+  const stops = active.map((job) => {
+    const graceMs = again ? null : shorterGrace(job.definition.policies.killGraceMs, shutdownGraceMs);
+    return stop(job, { cause: 'supervisor-lost', graceMs }, now);
+  });
+  const closing: Change = { kind: 'admission', before: state.admission, after: 'closing' };
+  return merge([{ changes: [closing], effects: [] }, ...stops]);
+}

@@ -4,6 +4,7 @@ import { CorralError, errorTable, type GroupView, isErrno, version } from '../pr
 import { LiveConfig } from './config/index.ts';
 import { assessHealth, currentAttempt } from './core/index.ts';
 import { connectionsWithin, startIpcServer } from './ipc/index.ts';
+import { Keeper } from './keeper.ts';
 import {
   becomeSubreaper,
   ChildReaper,
@@ -15,7 +16,7 @@ import {
 import { chooseStyle, createLog, type OwnLog } from './log.ts';
 import { Notifier } from './notifier.ts';
 import { chooseContainment, chooseLauncher, Guardian, OutputFiles, Runner } from './process/index.ts';
-import type { Log } from './shells.ts';
+import type { Clock, Log } from './shells.ts';
 import { checkOwnFiles, lockSocket, lockStateDir, makePrivateDir, setStrangeOutputAside } from './state-dir.ts';
 import { SqliteStore } from './store/index.ts';
 import { Supervisor } from './supervisor.ts';
@@ -75,6 +76,7 @@ async function main(): Promise<void> {
   reaper.onExits = () => containment.onExits();
   reaper.start();
 
+  const clock = clockFrom(Date.now());
   const runner = new Runner({ containment, launcher, output, socket, emit: (event) => supervisor.emit(event) });
   const supervisor: Supervisor = new Supervisor({
     store,
@@ -86,7 +88,7 @@ async function main(): Promise<void> {
       signal: (jobId, signal) => runner.signal(jobId, signal),
     },
     output,
-    clock: () => ({ monoMs: performance.now(), wallMs: Date.now(), unitRandom: Math.random() }),
+    clock,
     log,
     onDrained: (unwritten) => void exit(unwritten),
   });
@@ -99,7 +101,18 @@ async function main(): Promise<void> {
       if (shortage === null && !output.hasRoom()) return;
       supervisor.emit({ type: 'diskChecked', shortage });
     },
-    onBeat: () => tell('WATCHDOG=1', `STATUS=${statusLine(supervisor.groups(), containment.tier)}`),
+    onBeat: () => {
+      tell('WATCHDOG=1', `STATUS=${statusLine(supervisor.groups(), containment.tier)}`);
+      void keeper.look();
+    },
+  });
+  const keeper = new Keeper({
+    store,
+    limits: () => liveConfig.current.keeping,
+    liveOutputBytes: () => 0,
+    steadyWallMs: () => clock().steadyWallMs,
+    remove: (jobIds) => supervisor.ask({ type: 'remove', jobIds }),
+    log,
   });
   const recovered = supervisor.recover(snapshot, config.groups);
 
@@ -198,6 +211,16 @@ async function main(): Promise<void> {
     log.close();
     process.exit(unwritten === 0 ? 0 : 1);
   }
+}
+
+/** @param startWallMs the wall clock now: from here on the steady one goes its own way */
+function clockFrom(startWallMs: number): Clock {
+  const startMonoMs = performance.now();
+  return () => {
+    const monoMs = performance.now();
+    const steadyWallMs = Math.round(startWallMs + monoMs - startMonoMs);
+    return { monoMs, wallMs: Date.now(), steadyWallMs, unitRandom: Math.random() };
+  };
 }
 
 /** Without a service manager there is nobody to tell. */

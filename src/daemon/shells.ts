@@ -14,7 +14,8 @@ export interface ProcessShell {
 
 export interface OutputShell {
   facts(job: Job): OutputFacts;
-  remove(jobId: number): void;
+  /** Deletes the output of all attempts. */
+  remove(job: Job): void;
 }
 
 export interface Log {

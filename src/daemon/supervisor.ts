@@ -101,7 +101,7 @@ export class Supervisor {
    * @returns how many jobs had lost their supervisor
    */
   recover(snapshot: Snapshot, defaultGroups: readonly Group[]): number {
-    const { store, clock } = this.#options;
+    const { store, clock, output } = this.#options;
     const now = clock();
     const known = new Set(snapshot.groups.map((group) => group.name));
     const added = defaultGroups.filter((group) => !known.has(group.name)).map(groupAdded);
@@ -109,7 +109,7 @@ export class Supervisor {
     const loaded = jobs.map((after): Change => ({ kind: 'job', before: null, after }));
     apply(this.#state, [...snapshot.groups.map(groupAdded), ...added, ...loaded]);
     this.#state.nextJobId = Math.max(this.#state.nextJobId, snapshot.nextJobId);
-    const recovered = recover(jobs, now);
+    const recovered = recover(jobs, (job) => output.facts(job).bytes, now);
     apply(this.#state, recovered);
     store.commit([...added, ...recovered], now.wallMs);
     logTransitions(this.#options.log, recovered);
@@ -351,7 +351,7 @@ export class Supervisor {
       case 'signal':
         return processes.signal(effect.jobId, effect.signal);
       case 'removeOutput':
-        return output.remove(effect.jobId);
+        return output.remove(effect.job);
       case 'finished':
         return this.#waits.jobEnded(effect.job.id);
       default:

@@ -246,6 +246,10 @@ export const jobViewSchema = z
     submittedAt: z.string(),
     startedAt: z.string().nullable(),
     finishedAt: z.string().nullable(),
+    expiresAt: z
+      .string()
+      .nullable()
+      .describe('When record, events and output are deleted. `null` before the end, and where they are kept.'),
     ...usage,
     outputBytes: z.int().describe('Output of the newest attempt, all files together.'),
     outputFiles: z.array(z.string()).describe('Paths of these files.'),

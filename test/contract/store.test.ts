@@ -62,7 +62,7 @@ const lives: Record<JobStatus, { states: Job[]; comesBackAs?: JobPhase }> = (() 
     withAttempt(running, { cause: 'exit', exit: { code: null, signal: 'SIGSEGV' }, strays: 3 }),
     { status: 'stopping', escalateAtMonoMs: 5, killed: true, unkillable: true },
   );
-  const ended = { finishedWallMs: wallMs + 9, usage: { cpuMs: 12.5, peakRssBytes: 2 ** 40 } };
+  const ended = { finishedWallMs: wallMs + 9, usage: { cpuMs: 12.5, peakRssBytes: 2 ** 40, outputBytes: 77 } };
   return {
     queued: { states: [first] },
     starting: {

@@ -4,7 +4,7 @@ import type { JobSpec } from '../../src/protocol/index.ts';
 
 /** A time on both clocks. */
 export function instant(monoMs: number, wallMs: number = monoMs): Instant {
-  return { monoMs, wallMs, unitRandom: 0.5 };
+  return { monoMs, wallMs, steadyWallMs: wallMs, unitRandom: 0.5 };
 }
 
 export function groupOf(name: string, settings: Partial<Group> = {}): Group {

@@ -97,6 +97,7 @@ function tellEffect(effect: Effect): string {
       return effect.code;
     case 'launch':
     case 'finished':
+    case 'removeOutput':
       return `${effect.type} ${effect.job.id}`;
     case 'signal':
       return `${effect.signal} ${effect.jobId}`;
@@ -163,7 +164,7 @@ const ended = (jobId = 1, { signal: name = 'SIGTERM', remaining = 0 } = {}): Eve
   remaining,
   usage: noUsage,
 });
-const emptied = (jobId = 1): Event => ({ type: 'emptied', jobId, usage: { cpuMs: 5, peakRssBytes: null } });
+const emptied = (jobId = 1): Event => ({ type: 'emptied', jobId, usage: { ...noUsage, cpuMs: 5 } });
 const tick: Event = { type: 'tick' };
 const shutdown: Event = { type: 'shutdown' };
 
@@ -889,10 +890,10 @@ describe('what is written down', () => {
         jobId: 1,
         exit: { code: 3, signal: null },
         remaining: 2,
-        usage: { cpuMs: 5, peakRssBytes: 6 },
+        usage: { ...noUsage, cpuMs: 5, peakRssBytes: 6 },
       },
     ]);
-    scenario.turn(at(30), [{ type: 'emptied', jobId: 1, usage: { cpuMs: 9, peakRssBytes: 6 } }]);
+    scenario.turn(at(30), [{ type: 'emptied', jobId: 1, usage: { cpuMs: 9, peakRssBytes: 6, outputBytes: 3 } }]);
     assert.deepEqual(job(scenario).attempts, [
       {
         number: 1,
@@ -903,7 +904,7 @@ describe('what is written down', () => {
         cause: 'exit',
         exit: { code: 3, signal: null },
         strays: 2,
-        usage: { cpuMs: 9, peakRssBytes: 6 },
+        usage: { cpuMs: 9, peakRssBytes: 6, outputBytes: 3 },
         droppedBytes: 0,
         progress: null,
         result: null,

@@ -56,7 +56,9 @@ describe('docs/configuration.md', () => {
         value,
         value === null ? 'off' : '',
         value === undefined ? "the profile's" : '',
-        ...(typeof value === 'number' ? [formatDuration(value), formatSize(value).replace(' ', '')] : []),
+        ...(typeof value === 'number'
+          ? [formatDuration(value), formatSize(value).replace(' ', '').replace('.0', ''), String(value)]
+          : []),
       ];
       const said = text.replaceAll(/[`"]/g, '');
       assert.ok(

@@ -18,6 +18,7 @@ const rules: Record<string, { may: readonly string[]; types?: readonly string[] 
   'daemon/config': { may: ['protocol', 'daemon/core'] },
   'daemon/ipc': { may: ['protocol', 'daemon/core'] },
   'daemon/shells.ts': { may: [], types: ['protocol', 'daemon/core'] },
+  'daemon/keeper.ts': { may: ['protocol'], types: ['daemon/shells.ts', 'daemon/store'] },
   'daemon/log.ts': { may: ['daemon/log-file.ts'], types: ['daemon/shells.ts'] },
   'daemon/log-file.ts': { may: ['protocol'] },
   'daemon/notifier.ts': { may: ['protocol'], types: ['daemon/shells.ts'] },

@@ -119,27 +119,36 @@ const cases: {
 for (const { name, phase, attempt: last, spec, becomes } of cases) {
   test(name, () => {
     const before = job(1, phase, last, spec);
-    const [change, ...others] = recover([before], now);
+    const [change, ...others] = recover([before], () => 9, now);
     assert.equal(others.length, 0);
     assert.ok(change?.kind === 'job');
     assert.equal(change.before, before);
     const { status } = change.after.phase;
     assert.equal('cause' in change.after.phase ? `${status} ${change.after.phase.cause}` : status, becomes);
     assert.deepEqual(change.after.attempts, [
-      { ...attempt, cause: 'supervisor-lost', ...last, finishedWallMs: now.wallMs },
+      {
+        ...attempt,
+        cause: 'supervisor-lost',
+        ...last,
+        finishedWallMs: now.wallMs,
+        usage: { ...noUsage, outputBytes: 9 },
+      },
     ]);
     if ('finishedWallMs' in change.after.phase) assert.equal(change.after.phase.finishedWallMs, now.wallMs);
   });
 }
 
 test('queued jobs stay as they are, with attempts or without', () => {
-  assert.deepEqual(recover([job(1, queued, null), job(2, queued, { cause: 'supervisor-lost' })], now), []);
+  assert.deepEqual(
+    recover([job(1, queued, null), job(2, queued, { cause: 'supervisor-lost' })], () => 9, now),
+    [],
+  );
 });
 
 test('only the newest attempt of a retried job is touched', () => {
   const twice = job(1, running, {}, { onSupervisorLost: 'retry' });
   const first: Attempt = { ...attempt, cause: 'supervisor-lost', finishedWallMs: 3 };
-  const [change] = recover([{ ...twice, attempts: [first, { ...attempt, number: 2 }] }], now);
+  const [change] = recover([{ ...twice, attempts: [first, { ...attempt, number: 2 }] }], () => 9, now);
   assert.ok(change?.kind === 'job');
   assert.equal(change.after.attempts[0], first);
   assert.deepEqual(change.after.attempts[1], {
@@ -147,6 +156,7 @@ test('only the newest attempt of a retried job is touched', () => {
     number: 2,
     cause: 'supervisor-lost',
     finishedWallMs: now.wallMs,
+    usage: { ...noUsage, outputBytes: 9 },
   });
 });
 
@@ -163,7 +173,10 @@ test('after recovery no slot is held, and the queue starts by age', () => {
     state,
     jobs.map((after): Change => ({ kind: 'job', before: null, after })),
   );
-  apply(state, recover(jobs, now));
+  apply(
+    state,
+    recover(jobs, () => 9, now),
+  );
   const { active, queued: waiting } = state.groups.get('default') ?? {};
   assert.deepEqual({ active, waiting }, { active: 0, waiting: 2 });
   const started = schedule(state, 'scan').effects.map((effect) => effect.type === 'launch' && effect.job);

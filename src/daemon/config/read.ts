@@ -23,6 +23,7 @@ export interface Config {
   readonly logLevel: 'debug' | 'info' | 'warn' | 'error';
   /** Room on the disk of the state directory below which nothing is accepted or started, in bytes. `null`: never mind. */
   readonly diskMinFreeBytes: number | null;
+  readonly keeping: { readonly maxJobs: number | null; readonly maxOutputBytes: number | null };
   readonly jobDefaults: JobDefaults;
   /** Groups that exist from the first start. What is set later is kept in the store. */
   readonly groups: readonly Group[];
@@ -64,6 +65,7 @@ export function readConfig(env: Environment, uid: number): Config {
     launcher: settings.daemon.launcher,
     logLevel: settings.daemon['log-level'],
     diskMinFreeBytes: settings.disk['min-free'],
+    keeping: { maxJobs: settings.retention['max-jobs'], maxOutputBytes: settings.output['total-limit'] },
     jobDefaults: {
       ...builtInDefaults,
       jobs: { maxRuntimeMs: settings.jobs['max-runtime'], killGraceMs: settings.jobs['kill-grace'] },

@@ -9,6 +9,12 @@ const size = z
   .string('write it in quotes, such as "64MiB"')
   .transform((text, context) => read(() => parseSize(text), context));
 
+/** A number, which a variable of the environment gives as text; `off` gives `null`. */
+const count = z.preprocess(
+  (value) => (value === 'off' ? null : typeof value === 'string' && /^\d+$/.test(value) ? Number(value) : value),
+  z.int('write a whole number, or "off"').min(0).nullable(),
+);
+
 function read(parse: () => number | null, context: z.RefinementCtx): number | null {
   try {
     return parse();
@@ -29,6 +35,12 @@ export const fileSchema = z.strictObject({
     })
     .prefault({}),
   disk: z.strictObject({ 'min-free': size.prefault('32MiB') }).prefault({}),
+  output: z.strictObject({ 'total-limit': size.prefault('4GiB') }).prefault({}),
+  retention: z
+    .strictObject({
+      'max-jobs': count.prefault(100_000),
+    })
+    .prefault({}),
   jobs: z
     .strictObject({
       'kill-grace': duration.optional(),
@@ -45,6 +57,8 @@ export const environmentKeys: Readonly<Record<string, readonly [section: string,
   CORRAL_LAUNCHER: ['daemon', 'launcher'],
   CORRAL_LOG_LEVEL: ['daemon', 'log-level'],
   CORRAL_DISK_MIN_FREE: ['disk', 'min-free'],
+  CORRAL_RETENTION_MAX_JOBS: ['retention', 'max-jobs'],
+  CORRAL_OUTPUT_TOTAL_LIMIT: ['output', 'total-limit'],
   CORRAL_JOBS_KILL_GRACE: ['jobs', 'kill-grace'],
   CORRAL_JOBS_MAX_RUNTIME: ['jobs', 'max-runtime'],
 };

@@ -61,6 +61,7 @@ export function newJob(id: number, definition: JobDefinition, now: Instant): Job
     phase: justQueued,
     attempts: [],
     queue: firstQueueRecord({ definition }, now),
+    expiresWallMs: null,
     warnings: [],
   };
   return inQueue(job, now);

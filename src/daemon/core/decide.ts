@@ -50,8 +50,9 @@ export function decide(state: State, event: Event, now: Instant): Decision {
             `Job ${jobId} is ${job.phase.status}. End it first: corral cancel ${jobId}`,
           );
         }
-        if (!event.ended.has(jobId)) throw jobNotFound(jobId);
-        return { changes: [{ kind: 'jobRemoved', jobId }], effects: [{ type: 'removeOutput', jobId }] };
+        const ended = event.ended.get(jobId);
+        if (ended === undefined) throw jobNotFound(jobId);
+        return { changes: [{ kind: 'jobRemoved', jobId }], effects: [{ type: 'removeOutput', job: ended }] };
       });
     case 'setGroup':
       return setGroup(state, event);

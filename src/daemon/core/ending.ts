@@ -40,8 +40,7 @@ export function finish(job: Job, shown: Partial<Attempt>, now: Instant): Decisio
 
 /** Ends a job that is still queued. */
 export function finishUnstarted(job: Job, cause: Cause, now: Instant): Decision {
-  const status = finalStatus(job.definition, cause, null);
-  const after = withPhase(job, { status, cause, finishedWallMs: now.wallMs });
+  const after = over(job, finalStatus(job.definition, cause, null), cause, now);
   return replace(job, after, { type: 'finished', job: after });
 }
 
@@ -51,7 +50,14 @@ export function endedJob(job: Job, now: Instant): Job {
   if (cause === null) throw new Error(`job ${job.id} ends without a cause`);
   if (cause === 'supervisor-lost' && job.definition.policies.onSupervisorLost === 'retry')
     return inQueue({ ...job, queue: { ...job.queue, sinceWallMs: now.wallMs, notBefore: null } }, now);
-  return withPhase(job, { status: finalStatus(job.definition, cause, exit), cause, finishedWallMs: now.wallMs });
+  return over(job, finalStatus(job.definition, cause, exit), cause, now);
+}
+
+/** The job in its final status. From here on its time to live runs. */
+function over(job: Job, status: EndedPhase['status'], cause: Cause, now: Instant): Job {
+  const { ttlMs } = job.definition.policies;
+  const expiresWallMs = ttlMs === null ? null : now.steadyWallMs + ttlMs;
+  return { ...withPhase(job, { status, cause, finishedWallMs: now.wallMs }), expiresWallMs };
 }
 
 function finalStatus(definition: JobDefinition, cause: Cause, exit: LeaderExit | null): EndedPhase['status'] {

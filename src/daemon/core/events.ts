@@ -87,5 +87,5 @@ export type Effect =
   /** SIGKILL to every process of the attempt, and to those that they fork meanwhile. */
   | { readonly type: 'kill'; readonly jobId: number }
   | { readonly type: 'signal'; readonly jobId: number; readonly signal: SignalName }
-  | { readonly type: 'removeOutput'; readonly jobId: number }
+  | { readonly type: 'removeOutput'; readonly job: Job }
   | { readonly type: 'finished'; readonly job: Job };

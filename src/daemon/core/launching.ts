@@ -18,7 +18,7 @@ import {
 import { stop } from './stopping.ts';
 import { inQueue } from './waiting.ts';
 
-export const noUsage: Usage = { cpuMs: null, peakRssBytes: null };
+export const noUsage: Usage = { cpuMs: null, peakRssBytes: null, outputBytes: null };
 
 /** A new attempt, written down before its process exists. */
 export function beginAttempt(job: Job, tier: string): Job {

@@ -20,6 +20,11 @@ import { Heap } from './heap.ts';
 export interface Instant {
   readonly monoMs: number;
   readonly wallMs: number;
+  /**
+   * The wall clock as it was when the daemon started, gone on evenly since. What is kept for a time is kept for that time, whatever
+   * the wall clock is set to meanwhile.
+   */
+  readonly steadyWallMs: number;
   /** Chance, handed in as well: from 0 up to 1. */
   readonly unitRandom: number;
 }
@@ -59,6 +64,8 @@ export interface LeaderExit {
 export interface Usage {
   readonly cpuMs: number | null;
   readonly peakRssBytes: number | null;
+  /** What its output takes on the disk. `null` while it runs. */
+  readonly outputBytes: number | null;
 }
 
 /** A process that cannot be mistaken for another: its pid, the tick of the boot in which it started, and the boot. proc(5) */
@@ -149,6 +156,8 @@ export interface Job {
   readonly phase: JobPhase;
   readonly attempts: readonly Attempt[];
   readonly queue: QueueRecord;
+  /** When its record is deleted, on the steady clock. `null` while it has not ended, and where it is kept. */
+  readonly expiresWallMs: number | null;
   /** What could not be done as asked. */
   readonly warnings: readonly string[];
 }
@@ -312,6 +321,7 @@ export function isLasting(change: Change): boolean {
         before.attempts !== after.attempts ||
         before.definition !== after.definition ||
         before.queue !== after.queue ||
+        before.expiresWallMs !== after.expiresWallMs ||
         before.warnings !== after.warnings
       );
     }

@@ -11,13 +11,14 @@ export function revived(job: Job, now: Instant): Job {
  * What becomes of the jobs that an earlier daemon left behind, once every process of theirs is gone. Queued ones stay
  * queued. An attempt whose cause was already written down ends for that cause; any other was lost with its supervisor.
  */
-export function recover(jobs: readonly Job[], now: Instant): Change[] {
+export function recover(jobs: readonly Job[], outputBytes: (job: Job) => number, now: Instant): Change[] {
   const changes: Change[] = [];
   for (const job of jobs) {
     if (job.phase.status === 'queued') continue;
     const lost = withAttempt(job, {
       cause: currentAttempt(job).cause ?? 'supervisor-lost',
       finishedWallMs: now.wallMs,
+      usage: { ...currentAttempt(job).usage, outputBytes: outputBytes(job) },
     });
     changes.push({ kind: 'job', before: job, after: endedJob(lost, now) });
   }

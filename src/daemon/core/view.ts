@@ -43,6 +43,7 @@ export function viewOf(job: Job, output: OutputFacts): JobView {
     submittedAt: iso(job.submittedWallMs),
     startedAt: isoOrNull(attempt?.startedWallMs),
     finishedAt: hasEnded(phase) ? iso(phase.finishedWallMs) : null,
+    expiresAt: isoOrNull(job.expiresWallMs),
     cpuMs: wholeMs(attempt?.usage.cpuMs),
     peakRssBytes: attempt?.usage.peakRssBytes ?? null,
     outputBytes: output.bytes,

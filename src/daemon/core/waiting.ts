@@ -23,7 +23,7 @@ export function firstQueueRecord(job: Pick<Job, 'definition'>, now: Instant): Qu
 
 /** The job in its queue, with the deadlines that its record means on this daemon's clock. */
 export function inQueue(job: Job, now: Instant): Job {
-  return { ...job, phase: queuedPhase(job, now) };
+  return { ...job, expiresWallMs: null, phase: queuedPhase(job, now) };
 }
 
 function queuedPhase({ definition, queue }: Job, now: Instant): JobPhase {

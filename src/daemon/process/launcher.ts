@@ -14,7 +14,8 @@ export interface LaunchSpec {
 
 export interface LeaderEnd {
   readonly exit: LeaderExit;
-  readonly usage: Usage;
+  /** Of the leader, as the kernel told it. */
+  readonly usage: Omit<Usage, 'outputBytes'>;
 }
 
 export interface Leader {

@@ -105,11 +105,20 @@ export class OutputFiles {
     }
   }
 
-  remove(jobId: number): void {
-    const folder = this.#folder(jobId);
-    for (const name of fs.existsSync(folder) ? fs.readdirSync(folder) : []) {
-      if (name.startsWith(`${jobId}.`)) fs.rmSync(`${folder}/${name}`, { force: true, recursive: true });
+  /** By their names: to look for them would take longer the more jobs share the folder. */
+  remove({ id, attempts, definition }: Job): void {
+    const streams: readonly StreamName[] = definition.splitOutput ? ['stdout', 'stderr'] : ['stdout'];
+    for (const { number } of attempts) {
+      for (const stream of streams)
+        fs.rmSync(this.path(id, number, definition.splitOutput, stream), { force: true, recursive: true });
     }
+  }
+
+  /** What the output of an attempt takes. */
+  bytesOf({ id, definition }: Pick<Job, 'id' | 'definition'>, attempt: number): number {
+    const { splitOutput } = definition;
+    const streams: readonly StreamName[] = splitOutput ? ['stdout', 'stderr'] : ['stdout'];
+    return streams.reduce((sum, stream) => sum + this.size(this.path(id, attempt, splitOutput, stream)), 0);
   }
 
   /** The jobs that have any file here. */

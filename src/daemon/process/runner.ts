@@ -41,7 +41,7 @@ export class Runner {
       hold.setLeader(leader.pid, startTicks);
       const identity: ProcessIdentity = { pid: leader.pid, startTicks, bootId: this.#bootId };
       emit({ type: 'launched', jobId: job.id, leader: identity });
-      leader.ended.then((end) => this.#leaderEnded(job.id, end));
+      leader.ended.then((end) => this.#leaderEnded(job, end));
     } catch (error) {
       hold?.release();
       this.#holds.delete(job.id);
@@ -104,28 +104,30 @@ export class Runner {
   }
 
   /** Leader exit is not job exit: a setsid child keeps the leaf populated. cgroups(7) */
-  #leaderEnded(jobId: number, end: LeaderEnd): void {
+  #leaderEnded(job: Job, end: LeaderEnd): void {
+    const jobId = job.id;
     const hold = this.#holds.get(jobId);
     if (hold === undefined) return;
     const remaining = hold.countAlive();
     if (remaining === null) {
-      setTimeout(() => this.#leaderEnded(jobId, end), lookAgainMs);
+      setTimeout(() => this.#leaderEnded(job, end), lookAgainMs);
       return;
     }
-    const usage = remaining === 0 ? this.#release(jobId, hold, end.usage) : end.usage;
+    const usage = remaining === 0 ? this.#release(job, hold, end.usage) : { ...end.usage, outputBytes: null };
     this.#options.emit({ type: 'leaderExited', jobId, exit: end.exit, remaining, usage });
     if (remaining === 0) return;
     hold.whenEmpty(() => {
-      this.#options.emit({ type: 'emptied', jobId, usage: this.#release(jobId, hold, end.usage) });
+      this.#options.emit({ type: 'emptied', jobId, usage: this.#release(job, hold, end.usage) });
     });
   }
 
   /** The leaf saw the CPU time of every process, orphans included; the leader's own count is second best. */
-  #release(jobId: number, hold: Hold, usage: Usage): Usage {
+  #release(job: Job, hold: Hold, usage: LeaderEnd['usage']): Usage {
     const cpuMs = hold.cpuMs() ?? usage.cpuMs;
     hold.release();
-    this.#holds.delete(jobId);
-    return { cpuMs: cpuMs === null ? null : Math.round(cpuMs), peakRssBytes: usage.peakRssBytes };
+    this.#holds.delete(job.id);
+    const outputBytes = this.#options.output.bytesOf(job, currentAttempt(job).number);
+    return { ...usage, cpuMs: cpuMs === null ? null : Math.round(cpuMs), outputBytes };
   }
 }
 

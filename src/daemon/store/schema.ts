@@ -113,11 +113,28 @@ const migrations: readonly string[] = [
   -- JSON: what changes of a job beside its status. NULL in rows of earlier versions.
   ALTER TABLE jobs ADD COLUMN queue TEXT;
   ALTER TABLE jobs ADD COLUMN warnings TEXT;
+  ALTER TABLE jobs ADD COLUMN expires_wall_ms INTEGER;
+  CREATE INDEX jobs_by_expiry ON jobs (expires_wall_ms) WHERE expires_wall_ms IS NOT NULL;
   CREATE INDEX jobs_by_scope ON jobs (scope, id) WHERE scope IS NOT NULL;
 
   ALTER TABLE attempts ADD COLUMN dropped_bytes INTEGER NOT NULL DEFAULT 0;
   ALTER TABLE attempts ADD COLUMN progress TEXT;
   ALTER TABLE attempts ADD COLUMN result TEXT;
+
+  -- What the output of ended attempts takes together. That of earlier versions is not in it.
+  ALTER TABLE attempts ADD COLUMN output_bytes INTEGER;
+  CREATE TABLE totals (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+  INSERT INTO totals VALUES ('output_bytes', 0);
+  CREATE TRIGGER output_bytes_in AFTER INSERT ON attempts WHEN NEW.output_bytes > 0 BEGIN
+    UPDATE totals SET value = value + NEW.output_bytes WHERE name = 'output_bytes';
+  END;
+  CREATE TRIGGER output_bytes_on AFTER UPDATE OF output_bytes ON attempts
+    WHEN coalesce(NEW.output_bytes, 0) <> coalesce(OLD.output_bytes, 0) BEGIN
+    UPDATE totals SET value = value + coalesce(NEW.output_bytes, 0) - coalesce(OLD.output_bytes, 0) WHERE name = 'output_bytes';
+  END;
+  CREATE TRIGGER output_bytes_out AFTER DELETE ON attempts WHEN OLD.output_bytes > 0 BEGIN
+    UPDATE totals SET value = value - OLD.output_bytes WHERE name = 'output_bytes';
+  END;
 
   ALTER TABLE groups ADD COLUMN rate_per_second REAL;
   ALTER TABLE groups ADD COLUMN burst INTEGER NOT NULL DEFAULT 1;

@@ -150,6 +150,14 @@ export class SqliteStore implements Store {
     return Object.fromEntries([...none, ...rows.map((row) => [text(row.status), number(row.jobs)])]);
   }
 
+  listExpired(steadyWallMs: number, limit: number): number[] {
+    return this.#reading(() => this.#sql.listExpired.all(steadyWallMs, limit)).map((row) => number(row.id));
+  }
+
+  retainedOutputBytes(): number {
+    return number(this.#reading(() => this.#sql.outputTotal.get())?.value);
+  }
+
   /** What is written to a file that has been removed or replaced is gone when the daemon is. SQLite does not look. */
   misplacement(): string | null {
     if (this.#inode === null || fs.statSync(this.#path, { throwIfNoEntry: false })?.ino === this.#inode) return null;
@@ -237,8 +245,12 @@ export class SqliteStore implements Store {
     } else {
       if (before.phase.status !== phase.status)
         this.#sql.updateJob.run(phase.status, cause, hasEnded(phase) ? phase.finishedWallMs : null, after.id);
-      if (before.queue !== after.queue || before.warnings !== after.warnings)
-        this.#sql.updateQueue.run(JSON.stringify(after.queue), warningsText(after), after.id);
+      const isSame =
+        before.queue === after.queue &&
+        before.warnings === after.warnings &&
+        before.expiresWallMs === after.expiresWallMs;
+      if (!isSame)
+        this.#sql.updateQueue.run(JSON.stringify(after.queue), warningsText(after), after.expiresWallMs, after.id);
       if (before.definition !== definition) {
         this.#sql.updateDefinition.run(
           group,
@@ -286,6 +298,7 @@ export class SqliteStore implements Store {
       attempt.strays,
       usage.cpuMs,
       usage.peakRssBytes,
+      usage.outputBytes,
       attempt.droppedBytes,
       attempt.progress === null ? null : JSON.stringify(attempt.progress),
       attempt.result,
@@ -321,6 +334,7 @@ export class SqliteStore implements Store {
       },
       submittedWallMs: number(row.submitted_wall_ms),
       queue: row.queue === null ? earlyQueue(row) : (JSON.parse(text(row.queue)) as QueueRecord),
+      expiresWallMs: numberOrNull(row.expires_wall_ms),
       warnings: row.warnings === null ? [] : (JSON.parse(text(row.warnings)) as string[]),
       attempts: this.#sql.findAttempts.all(id).map(attemptFrom),
       phase: phaseFrom(text(row.status) as JobStatus, row),
@@ -413,7 +427,11 @@ function attemptFrom(row: Row): Attempt {
     cause: textOrNull(row.cause) as Cause | null,
     exit: code === null && signal === null ? null : { code, signal },
     strays: number(row.strays),
-    usage: { cpuMs: numberOrNull(row.cpu_ms), peakRssBytes: numberOrNull(row.peak_rss_bytes) },
+    usage: {
+      cpuMs: numberOrNull(row.cpu_ms),
+      peakRssBytes: numberOrNull(row.peak_rss_bytes),
+      outputBytes: numberOrNull(row.output_bytes),
+    },
     droppedBytes: number(row.dropped_bytes),
     progress: row.progress === null ? null : (JSON.parse(text(row.progress)) as Progress),
     result: textOrNull(row.result),

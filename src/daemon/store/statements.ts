@@ -17,15 +17,22 @@ export function prepareStatements(db: DatabaseSync) {
          scope, definition, queue, warnings) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
     ),
     updateJob: db.prepare('UPDATE jobs SET status = ?, cause = ?, finished_wall_ms = ? WHERE id = ?'),
-    updateQueue: db.prepare('UPDATE jobs SET queue = ?, warnings = ? WHERE id = ?'),
+    updateQueue: db.prepare('UPDATE jobs SET queue = ?, warnings = ?, expires_wall_ms = ? WHERE id = ?'),
     updateDefinition: db.prepare(
       `UPDATE jobs SET group_name = ?, name = ?, priority = ?, environment_id = ?, policies_id = ?, scope = ?, definition = ? WHERE id = ?`,
     ),
     deleteJob: db.prepare('DELETE FROM jobs WHERE id = ?'),
     putAttempt: db.prepare(
-      `INSERT OR REPLACE INTO attempts (job_id, number, tier, pid, start_ticks, boot_id, started_wall_ms, finished_wall_ms, cause,
-         exit_code, exit_signal, strays, cpu_ms, peak_rss_bytes, dropped_bytes, progress, result, message)
-       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+      // Not INSERT OR REPLACE: that deletes the row without a word to the triggers.
+      `INSERT INTO attempts (job_id, number, tier, pid, start_ticks, boot_id, started_wall_ms, finished_wall_ms, cause,
+         exit_code, exit_signal, strays, cpu_ms, peak_rss_bytes, output_bytes, dropped_bytes, progress, result, message)
+       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+       ON CONFLICT (job_id, number) DO UPDATE SET tier = excluded.tier, pid = excluded.pid, start_ticks = excluded.start_ticks,
+         boot_id = excluded.boot_id, started_wall_ms = excluded.started_wall_ms, finished_wall_ms = excluded.finished_wall_ms,
+         cause = excluded.cause, exit_code = excluded.exit_code, exit_signal = excluded.exit_signal, strays = excluded.strays,
+         cpu_ms = excluded.cpu_ms, peak_rss_bytes = excluded.peak_rss_bytes, output_bytes = excluded.output_bytes,
+         dropped_bytes = excluded.dropped_bytes, progress = excluded.progress, result = excluded.result,
+         message = excluded.message`,
     ),
     deleteAttempts: db.prepare('DELETE FROM attempts WHERE job_id = ? AND number > ?'),
     insertEvent: db.prepare(
@@ -50,6 +57,10 @@ export function prepareStatements(db: DatabaseSync) {
     findJob: db.prepare('SELECT * FROM jobs WHERE id = ?'),
     findJobByKey: db.prepare('SELECT * FROM jobs WHERE idempotency_key = ?'),
     findAttempts: db.prepare('SELECT * FROM attempts WHERE job_id = ? ORDER BY number'),
+    listExpired: db.prepare(
+      'SELECT id FROM jobs WHERE expires_wall_ms IS NOT NULL AND expires_wall_ms <= ? ORDER BY expires_wall_ms LIMIT ?',
+    ),
+    outputTotal: db.prepare("SELECT value FROM totals WHERE name = 'output_bytes'"),
     countJobs: db.prepare('SELECT status, jobs FROM job_counts'),
     pages: { oldest: pageStatements(db, 'id > ?', 'ASC'), newest: pageStatements(db, 'id < ?', 'DESC') },
     listEvents: db.prepare('SELECT * FROM events WHERE seq > ? ORDER BY seq LIMIT ?'),

@@ -52,6 +52,10 @@ export interface Store {
   /** Number of the newest transition ever written; 0 if there was none. */
   lastEvent(): number;
   countJobs(): Record<JobStatus, number>;
+  /** Ended jobs whose time to live is over, the longest gone first. */
+  listExpired(steadyWallMs: number, limit: number): number[];
+  /** What the output of ended attempts takes together. */
+  retainedOutputBytes(): number;
   /** Why what is written would not be found again: somebody has taken the file away. `null` where it is in its place. */
   misplacement(): string | null;
   close(): void;

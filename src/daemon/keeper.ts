@@ -1,0 +1,83 @@
+/**
+ * Deletes what has been kept long enough: jobs whose time to live is over, and the oldest ones where more is kept than the
+ * configuration allows. In small pieces, so that a thousand that expire together hold nothing up.
+ */
+import { type BulkReport, CorralError, finalStatuses } from '../protocol/index.ts';
+import type { Log } from './shells.ts';
+import type { Store } from './store/index.ts';
+
+/** Jobs that are deleted in one turn of the loop. */
+const pieceJobs = 50;
+
+export interface KeepingLimits {
+  /** Ended jobs. `null`: as many as there are. */
+  readonly maxJobs: number | null;
+  /** Output of all jobs together. `null`: as much as there is. */
+  readonly maxOutputBytes: number | null;
+}
+
+export interface KeeperOptions {
+  readonly store: Pick<Store, 'listExpired' | 'listJobIds' | 'countJobs' | 'retainedOutputBytes'>;
+  /** Asked at each look: the configuration may change. */
+  readonly limits: () => KeepingLimits;
+  /** What the output of jobs that have not ended takes. */
+  readonly liveOutputBytes: () => number;
+  readonly steadyWallMs: () => number;
+  readonly remove: (jobIds: readonly number[]) => Promise<BulkReport>;
+  readonly log: Pick<Log, 'info' | 'warn'>;
+}
+
+export class Keeper {
+  readonly #options: KeeperOptions;
+  #isAtWork = false;
+
+  constructor(options: KeeperOptions) {
+    this.#options = options;
+  }
+
+  /** Deletes what is due. At each beat; a look that is under way goes on. */
+  async look(): Promise<void> {
+    if (this.#isAtWork) return;
+    this.#isAtWork = true;
+    try {
+      let deleted = 0;
+      for (let piece = this.#due(); piece.length > 0; piece = this.#due()) {
+        const { done } = await this.#options.remove(piece);
+        deleted += done;
+        if (done === 0) break; // Somebody else was quicker, with each of them.
+      }
+      if (deleted > 0) this.#options.log.info('kept long enough, deleted', { jobs: deleted });
+    } catch (error) {
+      if (!(error instanceof CorralError)) throw error;
+      // What cannot be written down now is tried again at the next beat; the store's trouble is told by itself.
+      if (error.code !== 'STORE_FAILED') this.#options.log.warn('deleting failed', { error: error.message });
+    } finally {
+      this.#isAtWork = false;
+    }
+  }
+
+  #due(): number[] {
+    const { store, limits, liveOutputBytes, steadyWallMs } = this.#options;
+    const expired = store.listExpired(steadyWallMs(), pieceJobs);
+    if (expired.length > 0) return expired;
+    const { maxJobs, maxOutputBytes } = limits();
+    const counts = store.countJobs();
+    const ended = finalStatuses.reduce((sum, status) => sum + counts[status], 0);
+    const tooMany = maxJobs === null ? 0 : ended - maxJobs;
+    if (tooMany > 0) return this.#oldest(Math.min(tooMany, pieceJobs));
+    const retained = store.retainedOutputBytes();
+    const isTooMuch = maxOutputBytes !== null && retained > 0 && retained + liveOutputBytes() > maxOutputBytes;
+    // One by one: the next may be enough.
+    return isTooMuch ? this.#oldest(1) : [];
+  }
+
+  #oldest(limit: number): number[] {
+    return this.#options.store.listJobIds({
+      statuses: finalStatuses,
+      group: null,
+      order: 'oldest',
+      cursor: null,
+      limit,
+    });
+  }
+}

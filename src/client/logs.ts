@@ -10,6 +10,8 @@ export interface LogsOptions {
   readonly attempt?: number;
   /** Of a job with split output. Default: stdout. */
   readonly stream?: 'stdout' | 'stderr';
+  /** Called where output is missing, because the oldest was dropped to keep the job's limit, with how many bytes. */
+  readonly onDropped?: (bytes: number) => void;
 }
 
 const newline = 0x0a;
@@ -26,6 +28,7 @@ export async function* readLogs(connection: Connection, jobId: number, options: 
     const piece = await connection.call('logs', { ...pinned, offset, holdMs }, { holdMs });
     // Once there is output, the attempt that made it is the one that is followed.
     if (piece.nextOffset > offset) attempt = piece.attempt;
+    if (piece.offset > offset) options.onDropped?.(piece.offset - offset);
     offset = piece.nextOffset;
     if (piece.data !== '') yield Buffer.from(piece.data, 'base64');
     else if (piece.ended || !follow) return;
@@ -44,12 +47,13 @@ async function tailOffset(
   let missing = lines + (Buffer.from(end.data, 'base64')[0] === newline ? 1 : 0);
   for (let to = end.nextOffset; to > 0; ) {
     const from = Math.max(0, to - maxLogChunkBytes);
-    const { data } = await connection.call('logs', { ...selection, offset: from, maxBytes: to - from });
+    const { data, offset } = await connection.call('logs', { ...selection, offset: from, maxBytes: to - from });
     const bytes = Buffer.from(data, 'base64');
     for (let at = bytes.lastIndexOf(newline); at !== -1; at = at === 0 ? -1 : bytes.lastIndexOf(newline, at - 1)) {
       missing -= 1;
-      if (missing === 0) return from + at + 1;
+      if (missing === 0) return offset + at + 1;
     }
+    if (offset > from) return offset; // What came before has been dropped.
     to = from;
   }
   return 0;

@@ -15,7 +15,7 @@ import {
 } from './linux/index.ts';
 import { chooseStyle, createLog, type OwnLog } from './log.ts';
 import { Notifier } from './notifier.ts';
-import { chooseContainment, chooseLauncher, Guardian, OutputFiles, Runner } from './process/index.ts';
+import { chooseContainment, chooseLauncher, Guardian, OutputFiles, OutputWatch, Runner } from './process/index.ts';
 import type { Clock, Log } from './shells.ts';
 import { checkOwnFiles, lockSocket, lockStateDir, makePrivateDir, setStrangeOutputAside } from './state-dir.ts';
 import { SqliteStore } from './store/index.ts';
@@ -77,7 +77,15 @@ async function main(): Promise<void> {
   reaper.start();
 
   const clock = clockFrom(Date.now());
-  const runner = new Runner({ containment, launcher, output, socket, emit: (event) => supervisor.emit(event) });
+  const watch = new OutputWatch({
+    output,
+    emit: (event) => supervisor.emit(event),
+    total: {
+      maxBytes: () => liveConfig.current.keeping.maxOutputBytes,
+      retainedBytes: () => store.retainedOutputBytes(),
+    },
+  });
+  const runner = new Runner({ containment, launcher, output, watch, socket, emit: (event) => supervisor.emit(event) });
   const supervisor: Supervisor = new Supervisor({
     store,
     processes: {
@@ -103,13 +111,14 @@ async function main(): Promise<void> {
     },
     onBeat: () => {
       tell('WATCHDOG=1', `STATUS=${statusLine(supervisor.groups(), containment.tier)}`);
+      watch.look(performance.now());
       void keeper.look();
     },
   });
   const keeper = new Keeper({
     store,
     limits: () => liveConfig.current.keeping,
-    liveOutputBytes: () => 0,
+    liveOutputBytes: () => watch.liveBytes,
     steadyWallMs: () => clock().steadyWallMs,
     remove: (jobIds) => supervisor.ask({ type: 'remove', jobIds }),
     log,

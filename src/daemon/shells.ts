@@ -14,6 +14,12 @@ export interface ProcessShell {
 
 export interface OutputShell {
   facts(job: Job): OutputFacts;
+  /**
+   * Gives back the room of what was dropped of the newest attempt's output.
+   *
+   * @returns why the file system cannot; `null` where it did
+   */
+  drop(job: Job): string | null;
   /** Deletes the output of all attempts. */
   remove(job: Job): void;
 }

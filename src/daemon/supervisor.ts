@@ -352,6 +352,11 @@ export class Supervisor {
         return processes.signal(effect.jobId, effect.signal);
       case 'removeOutput':
         return output.remove(effect.job);
+      case 'dropOutput': {
+        const reason = output.drop(effect.job);
+        if (reason !== null) this.emit({ type: 'outputKept', jobId: effect.job.id, reason });
+        return;
+      }
       case 'finished':
         return this.#waits.jobEnded(effect.job.id);
       default:

@@ -211,7 +211,9 @@ export const methods = {
     }),
     result: z.object({
       data: z.base64().describe('The bytes, as the job wrote them.'),
-      offset: z.int().describe('Where the piece begins.'),
+      offset: z
+        .int()
+        .describe('Where the piece begins: beyond what was asked for, where the oldest output has been dropped.'),
       nextOffset: z.int().describe('Where the next one begins.'),
       attempt: z.int().describe('Whose output it is: the attempt that was named, else the newest; 1 before the first.'),
       ended: z.boolean().describe('The attempt has ended: with an empty piece, there will be no more.'),

@@ -48,8 +48,9 @@ test('G7: record, events and output of a job are gone when its time to live is o
 });
 
 test('what ended while no daemon ran, or whose time came then, is deleted by the next one', async (t) => {
-  const daemon = await new DaemonUnderTest(t, { parallel: 4 }).start();
+  const daemon = await new DaemonUnderTest(t).start();
   const client = await daemon.client();
+  await client.setGroup('default', { parallel: 4 });
   const { id: ended } = await client.submit({ shell: 'echo ended', ttlMs: 300 });
   const { id: running } = await client.submit({ command: ['sleep', '600'], ttlMs: 1_000 });
   await client.wait(ended);
@@ -63,8 +64,9 @@ test('what ended while no daemon ran, or whose time came then, is deleted by the
 });
 
 test('a thousand jobs whose time is over together hold nothing up', async (t) => {
-  const daemon = await new DaemonUnderTest(t, { parallel: 50 }).start();
+  const daemon = await new DaemonUnderTest(t).start();
   const client = await daemon.client();
+  await client.setGroup('default', { parallel: 50 });
   const jobs = await client.submitBatch(
     Array.from({ length: 1_000 }, () => ({ command: ['/nonexistent/program'], ttlMs: 4_000 })),
   );
@@ -81,7 +83,7 @@ test('a thousand jobs whose time is over together hold nothing up', async (t) =>
 });
 
 test('beyond retention.max-jobs the oldest ended jobs go, and no live one', async (t) => {
-  const daemon = new DaemonUnderTest(t, { parallel: 2 });
+  const daemon = new DaemonUnderTest(t);
   fs.writeFileSync(`${daemon.dir}/config.toml`, '[retention]\nmax-jobs = 3\n');
   daemon.env.CORRAL_CONFIG = `${daemon.dir}/config.toml`;
   await daemon.start();

@@ -98,6 +98,7 @@ function tellEffect(effect: Effect): string {
     case 'launch':
     case 'finished':
     case 'removeOutput':
+    case 'dropOutput':
       return `${effect.type} ${effect.job.id}`;
     case 'signal':
       return `${effect.signal} ${effect.jobId}`;
@@ -905,7 +906,7 @@ describe('what is written down', () => {
         exit: { code: 3, signal: null },
         strays: 2,
         usage: { cpuMs: 9, peakRssBytes: 6, outputBytes: 3 },
-        droppedBytes: 0,
+        dropped: { stdout: 0, stderr: 0 },
         progress: null,
         result: null,
         message: null,

@@ -30,7 +30,7 @@ const attempt: Attempt = {
   exit: null,
   strays: 0,
   usage: noUsage,
-  droppedBytes: 0,
+  dropped: { stdout: 0, stderr: 0 },
   progress: null,
   result: null,
   message: null,

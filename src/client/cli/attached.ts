@@ -7,7 +7,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { CorralError } from '../../protocol/index.ts';
 import type { Client } from '../index.ts';
 import { exitCodeOf, exitCodes, explainEnd } from './exit-code.ts';
-import { ReaderGoneError, say, write } from './print.ts';
+import { ReaderGoneError, say, sayDropped, write } from './print.ts';
 
 export interface AttachedJob {
   readonly id: number;
@@ -57,7 +57,7 @@ async function showUntilEnded(
   { tailLines, whenUnwritable }: AttachOptions,
 ): Promise<number> {
   const streams = splitOutput ? (['stdout', 'stderr'] as const) : (['stdout'] as const);
-  const logsOptions = { follow: true, ...(tailLines === undefined ? {} : { tailLines }) };
+  const logsOptions = { follow: true, onDropped: sayDropped, ...(tailLines === undefined ? {} : { tailLines }) };
   const copy = async (stream: 'stdout' | 'stderr') => {
     for await (const piece of client.logs(id, { ...logsOptions, stream })) await write(process[stream], piece);
   };

@@ -105,6 +105,8 @@ export function explainEnd(job: JobView): string | null {
       return `job ${job.id} was ended: it ran for its limit of ${formatDuration(job.limits.maxRuntimeMs ?? 0)}`;
     case 'cancel':
       return `job ${job.id} was cancelled`;
+    case 'output-limit':
+      return `job ${job.id} was ended: ${job.message}`;
     case 'supervisor-lost':
       return `job ${job.id} was ended because the daemon died or stopped while it ran; submit with --on-supervisor-lost retry to have such jobs run again`;
     default:

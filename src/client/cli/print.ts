@@ -1,4 +1,12 @@
-import { CorralError, errorTable, formatDuration, isErrno, type JobView, showBytes } from '../../protocol/index.ts';
+import {
+  CorralError,
+  errorTable,
+  formatDuration,
+  formatSize,
+  isErrno,
+  type JobView,
+  showBytes,
+} from '../../protocol/index.ts';
 
 /** Data goes to stdout. */
 export function printLine(line = ''): void {
@@ -46,6 +54,11 @@ export function printJson(value: unknown): void {
 /** Everything that is not data goes to stderr. */
 export function say(line: string): void {
   process.stderr.write(`corral: ${oneLine(line)}\n`);
+}
+
+/** Output that is shown is not all that was written. */
+export function sayDropped(bytes: number): void {
+  say(`${formatSize(bytes)} of output are not there any more: the oldest were dropped to keep the limit`);
 }
 
 /** Says an error in a line or two, and gives the exit code that goes with it. */

@@ -13,6 +13,7 @@ import type { Event } from './events.ts';
 import { setGroup } from './groups.ts';
 import { lackedSpace, launched } from './launching.ts';
 import { currentAttempt, type Instant, type Job, type State } from './model.ts';
+import { outputKept, outputMeasured } from './output-limit.ts';
 import { kill, shutdown, stop, stopFor } from './stopping.ts';
 import { waitedEnough } from './waiting.ts';
 
@@ -74,6 +75,10 @@ export function decide(state: State, event: Event, now: Instant): Decision {
       return onLive(state, event.jobId, ['running', 'stopping'], (job) => leaderExited(job, event, now));
     case 'emptied':
       return onLive(state, event.jobId, ['stopping'], (job) => finish(job, { usage: event.usage }, now));
+    case 'outputMeasured':
+      return onLive(state, event.jobId, ['running', 'stopping'], (job) => outputMeasured(job, event, now));
+    case 'outputKept':
+      return onLive(state, event.jobId, ['running', 'stopping'], (job) => outputKept(job, event.reason, now));
     case 'tick':
       return merge(dueJobs(state, now).map((job) => overdue(job, now)));
     case 'shutdown':

@@ -1,5 +1,6 @@
 import type { ErrorCode, SignalName } from '../../protocol/index.ts';
 import type { Job, JobDefinition, LeaderExit, ProcessIdentity, StopMode, Usage } from './model.ts';
+import type { OutputSize } from './output-limit.ts';
 
 /** Ties an answer to the call that asked for it. */
 export type RequestId = number;
@@ -56,6 +57,17 @@ export type Event =
     }
   /** The leader is gone and so is every other process of the attempt. */
   | { readonly type: 'emptied'; readonly jobId: number; readonly usage: Usage }
+  /** How large the output files of a running attempt are, as far as that is too much. */
+  | {
+      readonly type: 'outputMeasured';
+      readonly jobId: number;
+      readonly attempt: number;
+      readonly size: OutputSize;
+      /** What the output of all jobs together leaves this one; `null`: its own limit counts. */
+      readonly totalLeavesBytes: number | null;
+    }
+  /** The beginning of the output could not be dropped. */
+  | { readonly type: 'outputKept'; readonly jobId: number; readonly reason: string }
   | { readonly type: 'tick' }
   /** End all jobs gracefully, then close. Said twice: kill them. */
   | { readonly type: 'shutdown' };
@@ -88,4 +100,6 @@ export type Effect =
   | { readonly type: 'kill'; readonly jobId: number }
   | { readonly type: 'signal'; readonly jobId: number; readonly signal: SignalName }
   | { readonly type: 'removeOutput'; readonly job: Job }
+  /** Gives back the room of what was dropped. */
+  | { readonly type: 'dropOutput'; readonly job: Job }
   | { readonly type: 'finished'; readonly job: Job };

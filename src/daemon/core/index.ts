@@ -10,6 +10,7 @@ export * from './health.ts';
 export * from './heap.ts';
 export * from './launching.ts';
 export * from './model.ts';
+export * from './output-limit.ts';
 export * from './profiles.ts';
 export * from './queue.ts';
 export * from './recovery.ts';

@@ -32,7 +32,7 @@ export function beginAttempt(job: Job, tier: string): Job {
     exit: null,
     strays: 0,
     usage: noUsage,
-    droppedBytes: 0,
+    dropped: { stdout: 0, stderr: 0 },
     progress: null,
     result: null,
     message: null,

@@ -15,6 +15,7 @@ import {
   type ResourcesSpec,
 } from '../../protocol/index.ts';
 import { Heap } from './heap.ts';
+import type { OutputSize } from './output-limit.ts';
 
 /** The two clocks, and chance, handed in. `monoMs` never jumps and measures durations; `wallMs` is for people. */
 export interface Instant {
@@ -88,8 +89,8 @@ export interface Attempt {
   /** Processes that lived on when the leader had exited. */
   readonly strays: number;
   readonly usage: Usage;
-  /** Bytes at the beginning of its output that were dropped to keep its limit. */
-  readonly droppedBytes: number;
+  /** Bytes at the beginning of its output files that were dropped to keep the limit. */
+  readonly dropped: OutputSize;
   readonly progress: Progress | null;
   /** What it has reported as its result, as JSON text. */
   readonly result: string | null;

@@ -80,9 +80,9 @@ function attemptView(attempt: Attempt): AttemptView {
 }
 
 function reports(attempt: Attempt | undefined): Pick<AttemptView, 'outputDroppedBytes' | 'progress' | 'result'> {
-  const { progress = null, result = null, droppedBytes = 0 } = attempt ?? {};
+  const { progress = null, result = null, dropped } = attempt ?? {};
   return {
-    outputDroppedBytes: droppedBytes,
+    outputDroppedBytes: dropped === undefined ? 0 : dropped.stdout + dropped.stderr,
     progress:
       progress === null ? null : { percent: progress.percent, message: progress.message, at: iso(progress.wallMs) },
     result: result === null ? null : JSON.parse(result),

@@ -13,4 +13,5 @@ export {
   signalExactly,
   signalIf,
 } from './processes.ts';
+export { dropBeginning } from './punch.ts';
 export { type SpawnRequest, spawnSession } from './spawn.ts';

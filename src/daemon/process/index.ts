@@ -14,6 +14,7 @@ export type { Containment, Hold, SweepReport } from './containment.ts';
 export { Guardian } from './guardian.ts';
 export type { Launcher } from './launcher.ts';
 export { OutputFiles, type StreamName } from './output.ts';
+export { OutputWatch } from './output-watch.ts';
 export { Runner } from './runner.ts';
 
 export interface ContainmentRequest {

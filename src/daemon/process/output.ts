@@ -2,10 +2,14 @@ import fs from 'node:fs';
 import { dirname } from 'node:path';
 import { promisify } from 'node:util';
 import { CorralError, isErrno } from '../../protocol/index.ts';
-import type { Job, OutputFacts } from '../core/index.ts';
+import { currentAttempt, type Job, type OutputFacts, type OutputSize } from '../core/index.ts';
+import { dropBeginning } from '../linux/index.ts';
 import { watchFile } from './watch-file.ts';
 
 export type StreamName = 'stdout' | 'stderr';
+
+/** Unit of `blocks`, whatever the file system's own is. stat(2) */
+const statBlockBytes = 512;
 
 /** Jobs per folder, so that no folder grows without bound. */
 const jobsPerFolder = 1_000;
@@ -41,24 +45,59 @@ export class OutputFiles {
     return `${this.#folder(jobId)}/${jobId}.${attempt}.${split ? (stream === 'stdout' ? 'out' : 'err') : 'log'}`;
   }
 
-  /** The files of a job's newest attempt, and how large they are together. */
+  /** The files of a job's newest attempt, and how much of them is there. */
   facts(job: Job): OutputFacts {
-    const attempt = job.attempts.length;
-    if (attempt === 0) return { files: [], bytes: 0 };
-    const split = job.definition.splitOutput;
-    const streams: readonly StreamName[] = split ? ['stdout', 'stderr'] : ['stdout'];
-    const files = streams.map((stream) => this.path(job.id, attempt, split, stream));
-    return { files, bytes: files.reduce((sum, file) => sum + this.size(file), 0) };
+    const attempt = job.attempts.at(-1);
+    if (attempt === undefined) return { files: [], bytes: 0 };
+    const size = this.sizeOf(job, attempt.number);
+    const bytes = Math.max(0, size.stdout - attempt.dropped.stdout) + Math.max(0, size.stderr - attempt.dropped.stderr);
+    return { files: this.#filesOf(job, attempt.number).map(([, file]) => file), bytes };
+  }
+
+  /** How far the files of an attempt have been written, with what was dropped of them. */
+  sizeOf(job: Job, attempt: number): OutputSize {
+    const sizes = this.#filesOf(job, attempt).map(([stream, file]) => [stream, this.size(file)]);
+    return { stdout: 0, stderr: 0, ...Object.fromEntries(sizes) };
+  }
+
+  /** What the output of an attempt takes on the disk. */
+  bytesOf(job: Job, attempt: number): number {
+    return this.#filesOf(job, attempt).reduce((sum, [, file]) => {
+      const stat = this.#stat(file);
+      return sum + (stat === null ? 0 : Math.min(stat.size, stat.blocks * statBlockBytes));
+    }, 0);
+  }
+
+  drop(job: Job): string | null {
+    const { number, dropped } = currentAttempt(job);
+    try {
+      for (const [stream, file] of this.#filesOf(job, number))
+        if (dropped[stream] > 0) dropBeginning(file, dropped[stream]);
+      return null;
+    } catch (error) {
+      if (isErrno(error, 'ENOENT', 'ENOTDIR', 'ELOOP', 'EACCES')) return null; // The job has put it out of reach itself.
+      if (!(error instanceof Error)) throw error;
+      return error.message;
+    }
   }
 
   /** Bytes in a file; 0 where it does not exist, as before the first attempt, or where its job has put it out of reach. */
   size(path: string): number {
+    return this.#stat(path)?.size ?? 0;
+  }
+
+  #stat(path: string): fs.Stats | null {
     try {
-      return fs.statSync(path).size;
+      return fs.statSync(path);
     } catch (error) {
-      if (isErrno(error, 'ENOENT', 'ENOTDIR', 'EACCES', 'ELOOP')) return 0;
+      if (isErrno(error, 'ENOENT', 'ENOTDIR', 'EACCES', 'ELOOP')) return null;
       throw error;
     }
+  }
+
+  #filesOf({ id, definition }: Job, attempt: number): [StreamName, string][] {
+    const streams: readonly StreamName[] = definition.splitOutput ? ['stdout', 'stderr'] : ['stdout'];
+    return streams.map((stream) => [stream, this.path(id, attempt, definition.splitOutput, stream)]);
   }
 
   /**
@@ -106,19 +145,9 @@ export class OutputFiles {
   }
 
   /** By their names: to look for them would take longer the more jobs share the folder. */
-  remove({ id, attempts, definition }: Job): void {
-    const streams: readonly StreamName[] = definition.splitOutput ? ['stdout', 'stderr'] : ['stdout'];
-    for (const { number } of attempts) {
-      for (const stream of streams)
-        fs.rmSync(this.path(id, number, definition.splitOutput, stream), { force: true, recursive: true });
-    }
-  }
-
-  /** What the output of an attempt takes. */
-  bytesOf({ id, definition }: Pick<Job, 'id' | 'definition'>, attempt: number): number {
-    const { splitOutput } = definition;
-    const streams: readonly StreamName[] = splitOutput ? ['stdout', 'stderr'] : ['stdout'];
-    return streams.reduce((sum, stream) => sum + this.size(this.path(id, attempt, splitOutput, stream)), 0);
+  remove(job: Job): void {
+    for (const { number } of job.attempts)
+      for (const [, file] of this.#filesOf(job, number)) fs.rmSync(file, { force: true, recursive: true });
   }
 
   /** The jobs that have any file here. */

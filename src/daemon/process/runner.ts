@@ -5,6 +5,7 @@ import { readBootId, readStat } from '../linux/index.ts';
 import type { Containment, Hold } from './containment.ts';
 import type { Launcher, LaunchSpec, Leader, LeaderEnd } from './launcher.ts';
 import type { OutputFiles } from './output.ts';
+import type { OutputWatch } from './output-watch.ts';
 import { checkFolder, describeSpawnFailure, findProgram, SpawnError } from './program.ts';
 
 /** Pause before processes that came and went while they were counted are counted again. */
@@ -14,6 +15,7 @@ export interface RunnerOptions {
   readonly containment: Containment;
   readonly launcher: Launcher;
   readonly output: OutputFiles;
+  readonly watch: OutputWatch;
   /** Told to jobs, so that they can talk back. */
   readonly socket: string;
   /** Every outcome goes back to the loop as an event. */
@@ -40,6 +42,7 @@ export class Runner {
       const { leader, startTicks } = await this.#spawn(job, hold);
       hold.setLeader(leader.pid, startTicks);
       const identity: ProcessIdentity = { pid: leader.pid, startTicks, bootId: this.#bootId };
+      this.#options.watch.begin(job);
       emit({ type: 'launched', jobId: job.id, leader: identity });
       leader.ended.then((end) => this.#leaderEnded(job, end));
     } catch (error) {
@@ -126,6 +129,7 @@ export class Runner {
     const cpuMs = hold.cpuMs() ?? usage.cpuMs;
     hold.release();
     this.#holds.delete(job.id);
+    this.#options.watch.end(job.id);
     const outputBytes = this.#options.output.bytesOf(job, currentAttempt(job).number);
     return { ...usage, cpuMs: cpuMs === null ? null : Math.round(cpuMs), outputBytes };
   }

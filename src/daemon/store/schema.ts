@@ -117,7 +117,8 @@ const migrations: readonly string[] = [
   CREATE INDEX jobs_by_expiry ON jobs (expires_wall_ms) WHERE expires_wall_ms IS NOT NULL;
   CREATE INDEX jobs_by_scope ON jobs (scope, id) WHERE scope IS NOT NULL;
 
-  ALTER TABLE attempts ADD COLUMN dropped_bytes INTEGER NOT NULL DEFAULT 0;
+  ALTER TABLE attempts ADD COLUMN dropped_stdout INTEGER NOT NULL DEFAULT 0;
+  ALTER TABLE attempts ADD COLUMN dropped_stderr INTEGER NOT NULL DEFAULT 0;
   ALTER TABLE attempts ADD COLUMN progress TEXT;
   ALTER TABLE attempts ADD COLUMN result TEXT;
 

@@ -25,13 +25,14 @@ export function prepareStatements(db: DatabaseSync) {
     putAttempt: db.prepare(
       // Not INSERT OR REPLACE: that deletes the row without a word to the triggers.
       `INSERT INTO attempts (job_id, number, tier, pid, start_ticks, boot_id, started_wall_ms, finished_wall_ms, cause,
-         exit_code, exit_signal, strays, cpu_ms, peak_rss_bytes, output_bytes, dropped_bytes, progress, result, message)
-       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+         exit_code, exit_signal, strays, cpu_ms, peak_rss_bytes, output_bytes, dropped_stdout, dropped_stderr,
+         progress, result, message)
+       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
        ON CONFLICT (job_id, number) DO UPDATE SET tier = excluded.tier, pid = excluded.pid, start_ticks = excluded.start_ticks,
          boot_id = excluded.boot_id, started_wall_ms = excluded.started_wall_ms, finished_wall_ms = excluded.finished_wall_ms,
          cause = excluded.cause, exit_code = excluded.exit_code, exit_signal = excluded.exit_signal, strays = excluded.strays,
          cpu_ms = excluded.cpu_ms, peak_rss_bytes = excluded.peak_rss_bytes, output_bytes = excluded.output_bytes,
-         dropped_bytes = excluded.dropped_bytes, progress = excluded.progress, result = excluded.result,
+         dropped_stdout = excluded.dropped_stdout, dropped_stderr = excluded.dropped_stderr, progress = excluded.progress, result = excluded.result,
          message = excluded.message`,
     ),
     deleteAttempts: db.prepare('DELETE FROM attempts WHERE job_id = ? AND number > ?'),

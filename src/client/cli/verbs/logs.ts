@@ -2,7 +2,7 @@ import type { Command } from 'commander';
 import type { Client } from '../../index.ts';
 import { asJobId } from '../job-ids.ts';
 import { asCount, asLineCount } from '../job-options.ts';
-import { ReaderGoneError, write } from '../print.ts';
+import { ReaderGoneError, sayDropped, write } from '../print.ts';
 import { withClient } from '../session.ts';
 
 interface Flags {
@@ -28,6 +28,7 @@ export function addLogs(program: Command): void {
 async function logs(client: Client, jobId: number, flags: Flags): Promise<number> {
   const pieces = client.logs(jobId, {
     follow: flags.follow ?? false,
+    onDropped: sayDropped,
     stream: flags.stderr ? 'stderr' : 'stdout',
     ...(flags.lines === undefined || flags.lines === 'all' ? {} : { tailLines: flags.lines }),
     ...(flags.attempt === undefined ? {} : { attempt: flags.attempt }),

@@ -26,8 +26,9 @@ export async function logs(params: ParsedParams<'logs'>, call: Call): Promise<Me
     const ended = hasEnded(job, attempt);
     const path = output.path(job.id, attempt, job.definition.splitOutput, params.stream ?? 'stdout');
     const size = output.size(path);
-    const offset =
-      params.offset === undefined ? 0 : params.offset < 0 ? Math.max(0, size + params.offset) : params.offset;
+    const asked = params.offset === undefined ? 0 : params.offset < 0 ? size + params.offset : params.offset;
+    const dropped = job.attempts[attempt - 1]?.dropped[params.stream ?? 'stdout'] ?? 0;
+    const offset = Math.max(asked, dropped);
     const data = output.read(path, offset, params.maxBytes ?? maxLogChunkBytes);
     const leftMs = untilMs - performance.now();
     if (data.length > 0 || ended || leftMs <= 0 || call.signal.aborted) {

@@ -1,0 +1,54 @@
+/** The output of an attempt is held to its limit: its oldest part is dropped, or the job ends. */
+import { formatSize } from '../../protocol/index.ts';
+import { type Decision, merge, nothing, replace } from './decision.ts';
+import type { Event } from './events.ts';
+import { currentAttempt, type Instant, type Job, withAttempt } from './model.ts';
+import { stopFor } from './stopping.ts';
+
+/** Output is dropped in whole blocks of the file system, and down to this share of the limit: not a bit at every look. */
+const blockBytes = 4_096;
+const keptShare = 0.75;
+
+/** What the files hold, and what is dropped of them; both streams are in the first file where they are not kept apart. */
+export interface OutputSize {
+  readonly stdout: number;
+  readonly stderr: number;
+}
+
+/** Somebody has looked at the files of a running attempt. */
+export function outputMeasured(job: Job, event: Extract<Event, { type: 'outputMeasured' }>, now: Instant): Decision {
+  const { outputLimitBytes, onOutputLimit } = job.definition.policies;
+  const limit = Math.min(
+    outputLimitBytes ?? Number.POSITIVE_INFINITY,
+    event.totalLeavesBytes ?? Number.POSITIVE_INFINITY,
+  );
+  const attempt = currentAttempt(job);
+  if (attempt.number !== event.attempt) return nothing;
+  const kept = {
+    stdout: event.size.stdout - attempt.dropped.stdout,
+    stderr: event.size.stderr - attempt.dropped.stderr,
+  };
+  if (kept.stdout <= limit && kept.stderr <= limit) return nothing;
+  if (onOutputLimit === 'kill') {
+    const whose = event.totalLeavesBytes === null ? 'its limit' : 'what the output of all jobs together leaves it';
+    const message = `its output has ${formatSize(kept.stdout + kept.stderr)}, and ${whose} is ${formatSize(limit)}`;
+    return stopFor('output-limit', job, now, message);
+  }
+  const drop = (stream: keyof OutputSize) =>
+    kept[stream] <= limit
+      ? attempt.dropped[stream]
+      : Math.max(attempt.dropped[stream], floorToBlock(event.size[stream] - limit * keptShare));
+  const after = withAttempt(job, { dropped: { stdout: drop('stdout'), stderr: drop('stderr') } });
+  return replace(job, after, { type: 'dropOutput', job: after });
+}
+
+/** The file system cannot drop the beginning of a file, so the job is ended before it fills the disk. */
+export function outputKept(job: Job, reason: string, now: Instant): Decision {
+  const whole = withAttempt(job, { dropped: { stdout: 0, stderr: 0 } });
+  const message = `its output reached its limit, and the file system cannot drop the oldest part of it (${reason})`;
+  return merge([replace(job, whole), stopFor('output-limit', whole, now, message)]);
+}
+
+function floorToBlock(bytes: number): number {
+  return Math.max(0, Math.floor(bytes / blockBytes) * blockBytes);
+}

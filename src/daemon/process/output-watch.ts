@@ -1,0 +1,83 @@
+/**
+ * Looks at how large the output of running attempts is, on the beat of the daemon: jobs write to their files directly, and nobody
+ * else would notice. The further a job is from its limit, the less often it is looked at.
+ */
+import { currentAttempt, type Event, type Job, type OutputSize } from '../core/index.ts';
+import type { OutputFiles } from './output.ts';
+
+/** A job is taken to write no faster than this between two looks, in bytes a millisecond. */
+const fastestBytesPerMs = 100_000;
+
+/** Longest time between two looks at a job. */
+const longestMs = 10_000;
+
+interface Watched {
+  readonly job: Job;
+  size: OutputSize;
+  /** What it takes on the disk. */
+  bytes: number;
+  lookAtMs: number;
+}
+
+export interface OutputWatchOptions {
+  readonly output: OutputFiles;
+  readonly emit: (event: Event) => void;
+  /** Most that the output of all jobs may take, and what that of ended ones does. */
+  readonly total: { readonly maxBytes: () => number | null; readonly retainedBytes: () => number };
+}
+
+export class OutputWatch {
+  readonly #options: OutputWatchOptions;
+  readonly #watched = new Map<number, Watched>();
+
+  constructor(options: OutputWatchOptions) {
+    this.#options = options;
+  }
+
+  /** What the output of running attempts took when they were looked at last. */
+  get liveBytes(): number {
+    let sum = 0;
+    for (const { bytes } of this.#watched.values()) sum += bytes;
+    return sum;
+  }
+
+  begin(job: Job): void {
+    this.#watched.set(job.id, { job, size: { stdout: 0, stderr: 0 }, bytes: 0, lookAtMs: 0 });
+  }
+
+  end(jobId: number): void {
+    this.#watched.delete(jobId);
+  }
+
+  /** At each beat. */
+  look(nowMs: number): void {
+    const { output, emit } = this.#options;
+    for (const watched of this.#watched.values()) {
+      if (watched.lookAtMs > nowMs) continue;
+      const { job } = watched;
+      const attempt = currentAttempt(job).number;
+      watched.size = output.sizeOf(job, attempt);
+      watched.bytes = output.bytesOf(job, attempt);
+      const limit = job.definition.policies.outputLimitBytes;
+      const leftBytes = limit === null ? Number.POSITIVE_INFINITY : limit - watched.bytes;
+      watched.lookAtMs = nowMs + Math.min(longestMs, Math.max(0, leftBytes / fastestBytesPerMs));
+      if (leftBytes < 0)
+        emit({ type: 'outputMeasured', jobId: job.id, attempt, size: watched.size, totalLeavesBytes: null });
+    }
+    this.#holdToTotal();
+  }
+
+  /** Once nothing of ended jobs is left to delete, the largest of the running ones gives way. */
+  #holdToTotal(): void {
+    const { total, emit } = this.#options;
+    const maxBytes = total.maxBytes();
+    if (maxBytes === null || this.liveBytes <= maxBytes || total.retainedBytes() > 0) return;
+    let largest: Watched | null = null;
+    for (const watched of this.#watched.values()) if (watched.bytes > (largest?.bytes ?? 0)) largest = watched;
+    if (largest === null) return;
+    const { job, size, bytes } = largest;
+    const totalLeavesBytes = Math.max(0, bytes - (this.liveBytes - maxBytes));
+    largest.lookAtMs = 0;
+    emit({ type: 'outputMeasured', jobId: job.id, attempt: currentAttempt(job).number, size, totalLeavesBytes });
+  }
+}

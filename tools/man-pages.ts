@@ -150,7 +150,7 @@ function daemonPage(): string {
     section(
       'OPTIONS',
       paragraph(
-        'There are none but --help and --version. The configuration file and the environment say what is not as usual; groups are set by corral group.',
+        'There are none but --help and --version. The configuration file and the environment say what is not as usual; groups are made and set by corral group.',
       ),
     ),
     section(

@@ -21,6 +21,7 @@ import {
   type MethodResult,
   maxHoldMs,
   maxJobIds,
+  type RunPending,
   resolvePaths,
   type SignalName,
 } from '../protocol/index.ts';
@@ -42,6 +43,7 @@ export {
   type JobSpec,
   type JobStatus,
   type JobView,
+  type RunPending,
   type SignalName,
 } from '../protocol/index.ts';
 export type { EventsOptions } from './events.ts';
@@ -84,6 +86,8 @@ export interface WaitOptions {
 }
 
 export type ListOptions = MethodParams<'list'>;
+
+export type GroupSettings = Omit<MethodParams<'group.set'>, 'name'>;
 
 /** Bytes of one submitBatch frame, what its jobs share included; the limit of a frame is 1 MiB. */
 const maxBatchBytes = 900 * 1024;
@@ -239,8 +243,28 @@ export class Client implements AsyncDisposable {
     return (await this.#connection.call('group.list', {})).groups;
   }
 
-  async setGroup(name: string, settings: { parallel?: number; maxQueued?: number }): Promise<GroupView> {
+  /**
+   * Makes a group; without settings it has one slot. One that is there already, just so, is no error.
+   *
+   * @throws CorralError `GROUP_EXISTS` where its settings are others, `TOO_MANY_GROUPS`
+   */
+  async addGroup(name: string, settings: GroupSettings = {}): Promise<GroupView> {
+    return (await this.#connection.call('group.add', { name, ...settings })).group;
+  }
+
+  /** Changes settings of a group; they are kept across restarts. `rate` is in starts per second. */
+  async setGroup(name: string, settings: GroupSettings): Promise<GroupView> {
     return (await this.#connection.call('group.set', { name, ...settings })).group;
+  }
+
+  /** @throws CorralError `GROUP_NOT_EMPTY` while some job of it has not ended, `GROUP_NOT_FOUND` */
+  async removeGroup(name: string): Promise<void> {
+    await this.#connection.call('group.remove', { name });
+  }
+
+  /** Starts the next job of a `manual` group. Where none can be started now, `started` is 0 and `message` says why. */
+  runPending(name: string): Promise<RunPending> {
+    return this.#connection.call('group.runPending', { name });
   }
 
   status(): Promise<MethodResult<'daemon.status'>> {

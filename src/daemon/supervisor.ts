@@ -16,6 +16,7 @@ import {
   type Event,
   emptyState,
   type Group,
+  groupEnters,
   groupView,
   type Instant,
   isDrained,
@@ -30,6 +31,7 @@ import {
   type State,
   schedule,
   Waits,
+  waitingFor,
 } from './core/index.ts';
 import { Alarm, Answers, type Entry, Ledger, logTransitions, Watchers } from './loop/index.ts';
 import type { Clock, Log, OutputShell, ProcessShell } from './shells.ts';
@@ -54,7 +56,7 @@ const storeRetryMs = 500;
 /** How long a daemon that stops goes on trying to write down how its jobs ended. A service manager waits for it. */
 const lastWriteMs = 3_000;
 
-const noFacts = { ended: new Map<number, Job>(), known: new Map<string, Job>() };
+const noFacts = { ended: new Map<number, Job>(), known: new Map<string, Job>(), tier: '' };
 
 export class Supervisor {
   readonly #options: SupervisorOptions;
@@ -104,10 +106,11 @@ export class Supervisor {
     const { store, clock, output } = this.#options;
     const now = clock();
     const known = new Set(snapshot.groups.map((group) => group.name));
-    const added = defaultGroups.filter((group) => !known.has(group.name)).map(groupAdded);
+    const entering = (groups: readonly Group[]) => groups.flatMap((group) => groupEnters(group, now));
+    const added = entering(defaultGroups.filter((group) => !known.has(group.name)));
     const jobs = snapshot.jobs.map((job) => revived(job, now));
     const loaded = jobs.map((after): Change => ({ kind: 'job', before: null, after }));
-    apply(this.#state, [...snapshot.groups.map(groupAdded), ...added, ...loaded]);
+    apply(this.#state, [...entering(snapshot.groups), ...added, ...loaded]);
     this.#state.nextJobId = Math.max(this.#state.nextJobId, snapshot.nextJobId);
     const recovered = recover(jobs, (job) => output.facts(job).bytes, now);
     apply(this.#state, recovered);
@@ -138,6 +141,12 @@ export class Supervisor {
 
   groups(): GroupView[] {
     return [...this.#state.groups.values()].map(groupView);
+  }
+
+  /** Why a queued job has not started, in a sentence; `null` where it has. `full` says how many jobs are before it. */
+  waitingFor(job: Job, detail: 'brief' | 'full' = 'brief'): string | null {
+    const reason = waitingFor(this.#state, job, detail);
+    return reason === null ? null : (this.storeTrouble?.message ?? reason);
   }
 
   /** @throws CorralError `JOB_NOT_FOUND` */
@@ -215,7 +224,7 @@ export class Supervisor {
       const complete = this.#withFacts(event);
       if (complete !== null) take(decide(this.#state, complete, now));
     }
-    take(schedule(this.#state, this.#options.processes.tier));
+    take(schedule(this.#state, this.#options.processes.tier, now));
     try {
       this.#ledger.commit(changes, now.wallMs);
     } catch (error) {
@@ -312,6 +321,8 @@ export class Supervisor {
         );
         return { ...event, known };
       }
+      case 'runPending':
+        return { ...event, tier: this.#options.processes.tier };
       default:
         return 'jobIds' in event ? { ...event, ended: this.#endedOf(event.jobIds) } : event;
     }
@@ -350,6 +361,8 @@ export class Supervisor {
         return processes.kill(effect.jobId);
       case 'signal':
         return processes.signal(effect.jobId, effect.signal);
+      case 'goOn':
+        return this.#planTurn();
       case 'removeOutput':
         return output.remove(effect.job);
       case 'dropOutput': {
@@ -378,8 +391,4 @@ export class Supervisor {
     if (due !== null && due <= monoMs) this.emit({ type: 'tick' });
     else this.#setAlarm();
   }
-}
-
-function groupAdded(after: Group): Change {
-  return { kind: 'group', before: null, after };
 }

@@ -35,6 +35,8 @@ export const errorTable = {
   JOB_NOT_RUNNING: { rpc: -32012, exit: 1, about: 'The job has no live process, so it cannot be signalled.' },
   GROUP_NOT_FOUND: { rpc: -32013, exit: 1, about: 'No group has this name.' },
   GROUP_NOT_EMPTY: { rpc: -32023, exit: 1, about: 'The group has jobs that have not ended, so it cannot be removed.' },
+  GROUP_EXISTS: { rpc: -32028, exit: 1, about: 'A group has this name already, with other settings.' },
+  TOO_MANY_GROUPS: { rpc: -32029, exit: 1, about: 'The daemon has as many groups as it allows.' },
   PROFILE_NOT_FOUND: { rpc: -32024, exit: 2, about: 'No profile has this name.' },
   SCOPE_CLOSED: { rpc: -32025, exit: 1, about: 'The scope is closed, or never was, so it takes no jobs.' },
   LIMIT_UNENFORCEABLE: { rpc: -32026, exit: 1, about: 'This host cannot enforce a limit that the job asks for.' },

@@ -3,6 +3,7 @@ export * from './causes.ts';
 export * from './doctor.ts';
 export * from './errors.ts';
 export * from './frames.ts';
+export * from './groups.ts';
 export * from './health.ts';
 export * from './issues.ts';
 export * from './jobs.ts';

@@ -303,24 +303,6 @@ export const eventViewSchema = z
   .meta({ id: 'Event', description: 'Something that happened to a job.' });
 export type EventView = z.infer<typeof eventViewSchema>;
 
-export const groupModes = ['auto', 'manual'] as const;
-export type GroupMode = (typeof groupModes)[number];
-
-export const groupViewSchema = z
-  .object({
-    name: z.string(),
-    parallel: z.int().describe('Slots: jobs that may run at once. 0 starts nothing.'),
-    maxQueued: z.int().describe('Jobs that may wait. A submit beyond it gets `QUEUE_FULL`.'),
-    rate: z.number().nullable().describe('Most starts per second. `null`: no limit.'),
-    burst: z.int().describe('So many starts may come at once before `rate` holds.'),
-    mode: z.enum(groupModes).describe('`auto`: jobs start by themselves. `manual`: by `group.runPending` only.'),
-    paused: z.boolean().describe('Nothing is started.'),
-    queued: z.int().describe('Jobs that wait.'),
-    active: z.int().describe('Slots in use: jobs that are starting, running or stopping.'),
-  })
-  .meta({ id: 'Group', description: 'A queue with its own slots.' });
-export type GroupView = z.infer<typeof groupViewSchema>;
-
 export const bulkReportSchema = z
   .object({
     requested: z.int().describe('Jobs that were named, each counted once.'),

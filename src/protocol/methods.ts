@@ -1,15 +1,8 @@
 import { z } from 'zod';
 import type { ErrorCode } from './errors.ts';
+import { groupNameSchema, groupSettings, groupViewSchema, runPendingSchema } from './groups.ts';
 import { healthSchema } from './health.ts';
-import {
-  bulkReportSchema,
-  eventViewSchema,
-  groupViewSchema,
-  jobIdSchema,
-  jobSpecSchema,
-  jobStatuses,
-  jobViewSchema,
-} from './jobs.ts';
+import { bulkReportSchema, eventViewSchema, jobIdSchema, jobSpecSchema, jobStatuses, jobViewSchema } from './jobs.ts';
 
 /** Most jobs that one call may name: the report on each must fit a frame. */
 export const maxJobIds = 5_000;
@@ -251,29 +244,43 @@ export const methods = {
     result: bulkReportSchema,
   },
   'group.list': {
-    about: 'Every group, with its settings and how full it is.',
+    about: 'Every group by name, with its settings and how full it is.',
     repeat: 'safe',
     errors: [],
     params: none,
     result: z.object({ groups: z.array(groupViewSchema) }),
+  },
+  'group.add': {
+    about:
+      'Makes a group. What is not named has its default: one slot, 10,000 jobs that may wait, no rate, `auto`. A group that is there already just so is no error.',
+    repeat: 'safe',
+    errors: ['GROUP_EXISTS', 'TOO_MANY_GROUPS', 'STORE_FAILED'],
+    params: z.strictObject({ name: groupNameSchema, ...groupSettings }),
+    result: z.object({ group: groupViewSchema }),
   },
   'group.set': {
     about:
       'Changes settings of a group. What is not named stays as it is. More slots take effect at once, fewer as jobs end.',
     repeat: 'safe',
     errors: ['GROUP_NOT_FOUND', 'STORE_FAILED'],
-    params: z.strictObject({
-      name: z.string(),
-      parallel: z
-        .number()
-        .int()
-        .min(0)
-        .max(100_000)
-        .optional()
-        .describe('Jobs that may run at once. 0 starts nothing.'),
-      maxQueued: z.number().int().min(0).max(1_000_000).optional().describe('Jobs that may wait.'),
-    }),
+    params: z.strictObject({ name: z.string(), ...groupSettings }),
     result: z.object({ group: groupViewSchema }),
+  },
+  'group.remove': {
+    about:
+      'Removes a group that has no job that has not ended. The records of those that have keep its name. The group `default` stays: to remove it is `INVALID_PARAMS`.',
+    repeat: 'once',
+    errors: ['GROUP_NOT_FOUND', 'GROUP_NOT_EMPTY', 'STORE_FAILED'],
+    params: z.strictObject({ name: z.string() }),
+    result: z.object({ name: z.string() }),
+  },
+  'group.runPending': {
+    about:
+      'Starts the next job of a `manual` group, by priority, then age, if a slot is free. Where none can be started, the answer has `started` 0, and `message` says why; that is no error. Of an `auto` group it is `INVALID_PARAMS`.',
+    repeat: 'once',
+    errors: ['GROUP_NOT_FOUND', 'STORE_FAILED'],
+    params: z.strictObject({ name: z.string() }),
+    result: runPendingSchema,
   },
   'daemon.status': {
     about: 'What the daemon is, where its things are, and how many jobs it has in each status.',

@@ -61,3 +61,31 @@ export function formatDuration(ms: number): string {
   }
   return `${Math.floor(ms / 1_000)}s`;
 }
+
+const unitPerSecond = { s: 1, m: 1 / 60, h: 1 / 3_600, d: 1 / 86_400 } as const;
+
+const ratePattern = /^(\d+(?:\.\d+)?)\/(s|m|h|d)$/;
+
+/**
+ * Reads `10/s`, `5/m`, `100/h`, `1/d`. `0` and `off` mean "no limit" and give `null`.
+ *
+ * @returns how many in a second, or `null` for no limit
+ * @throws RangeError with a sentence that shows the accepted forms
+ */
+export function parseRate(text: string): number | null {
+  if (text === '0' || text === 'off') return null;
+  const match = ratePattern.exec(text);
+  const perSecond = match ? Number(match[1]) * unitPerSecond[match[2] as keyof typeof unitPerSecond] : Number.NaN;
+  if (!(perSecond > 0))
+    throw new RangeError(`"${text}" is not a rate. Write it like 10/s, 5/m or 100/h (off for no limit).`);
+  return perSecond;
+}
+
+/** Writes a rate the way people say it: `10/s`, `5/m`, `1.5/h`. */
+export function formatRate(perSecond: number): string {
+  const [unit, ofUnit] = Object.entries(unitPerSecond).find(([, one]) => perSecond / one >= 1) ?? [
+    'd',
+    unitPerSecond.d,
+  ];
+  return `${Number((perSecond / ofUnit).toPrecision(4))}/${unit}`;
+}

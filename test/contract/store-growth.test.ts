@@ -5,11 +5,19 @@ import os from 'node:os';
 import path from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { describe, type TestContext, test } from 'node:test';
-import { beginAttempt, type Job, justQueued, withPhase } from '../../src/daemon/core/index.ts';
+import {
+  apply,
+  beginAttempt,
+  emptyState,
+  type GroupState,
+  type Job,
+  justQueued,
+  withPhase,
+} from '../../src/daemon/core/index.ts';
 import { type JobQuery, SqliteStore } from '../../src/daemon/store/index.ts';
 import { type JobStatus, jobStatuses } from '../../src/protocol/index.ts';
 import { makeFinishedJobs } from '../support/finished-jobs.ts';
-import { jobOf } from '../support/records.ts';
+import { groupOf, jobOf } from '../support/records.ts';
 
 function storeFile(t: TestContext): string {
   const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'corral-growth-'));
@@ -49,6 +57,10 @@ function useAll(store: SqliteStore, nextId: number): void {
   store.commit([{ kind: 'job', before: job, after: starting }], 1);
   store.commit([{ kind: 'job', before: starting, after: ended }], 1);
   store.commit([{ kind: 'jobRemoved', jobId: nextId }], 1);
+  const state = emptyState();
+  apply(state, [{ kind: 'group', before: null, after: groupOf('brief') }]);
+  store.commit([{ kind: 'group', before: null, after: groupOf('brief') }], 1);
+  store.commit([{ kind: 'groupRemoved', was: state.groups.get('brief') as GroupState }], 1);
 }
 
 /** Every statement that is run on a database while `work` runs, those of triggers and foreign keys aside. */
@@ -87,9 +99,11 @@ describe('20,000 jobs that have ended', () => {
     assert.ok(statements.length > 15, 'the statements were seen');
     const db = new DatabaseSync(file);
     t.after(() => db.close());
-    const trigger =
-      'SELECT 1 FROM environments WHERE id = ? AND NOT EXISTS (SELECT 1 FROM jobs WHERE environment_id = ?)';
-    for (const sql of [...statements, trigger]) assert.deepEqual(planOf(db, sql).filter(grows), [], sql);
+    const triggers = [
+      'SELECT 1 FROM environments WHERE id = ? AND NOT EXISTS (SELECT 1 FROM jobs WHERE environment_id = ?)',
+      'SELECT 1 FROM groups WHERE name = ? AND removed = 1 AND NOT EXISTS (SELECT 1 FROM jobs WHERE group_name = ?)',
+    ];
+    for (const sql of [...statements, ...triggers]) assert.deepEqual(planOf(db, sql).filter(grows), [], sql);
     const controls = [
       'SELECT status, count(*) FROM jobs GROUP BY status',
       "SELECT id FROM jobs WHERE status IN ('failed', 'completed') ORDER BY id LIMIT 2",

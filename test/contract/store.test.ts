@@ -6,9 +6,12 @@ import { DatabaseSync } from 'node:sqlite';
 import { describe, type TestContext, test } from 'node:test';
 import {
   type Attempt,
+  apply,
   beginAttempt,
   type Change,
+  emptyState,
   type Group,
+  type GroupState,
   type Job,
   type JobPhase,
   justQueued,
@@ -33,6 +36,11 @@ function queued(id: number, spec: Partial<JobSpec> = {}): Job {
 const added = (after: Job): Change => ({ kind: 'job', before: null, after });
 const moved = (before: Job, after: Job): Change => ({ kind: 'job', before, after });
 const removed = (jobId: number): Change => ({ kind: 'jobRemoved', jobId });
+const unmade = (group: Group): Change => {
+  const state = emptyState();
+  apply(state, [set(group)]);
+  return { kind: 'groupRemoved', was: state.groups.get(group.name) as GroupState };
+};
 const set = (after: Group): Change => ({ kind: 'group', before: null, after });
 
 /** The changes that bring a job through these states, one after another. */
@@ -166,6 +174,26 @@ function storeContract(name: string, place: (t: TestContext) => Place): void {
       assert.deepEqual(
         store.load().groups.find((one) => one.name === 'default'),
         group,
+      );
+    });
+
+    test('a group that was removed is not loaded, the records of its jobs keep its name, and it can be made again', (t) => {
+      const { store, places } = opened(t);
+      const [, other] = groups as [Group, Group];
+      const job = queued(1, { group: other.name });
+      const ended = withPhase(job, failed);
+      store.commit(history(job, ended), wallMs);
+      store.commit([unmade(other)], wallMs);
+      const names = (one: Store) => one.load().groups.map(({ name }) => name);
+      assert.deepEqual(names(store), ['default']);
+      const again = places.reopen?.(store) ?? store;
+      assert.deepEqual(names(again), ['default']);
+      assert.deepEqual(again.findJob(1), ended);
+      const revived = groupOf(other.name, { parallel: 3 });
+      again.commit([set(revived)], wallMs);
+      assert.deepEqual(
+        again.load().groups.find(({ name }) => name === other.name),
+        revived,
       );
     });
   });
@@ -521,6 +549,22 @@ describe('SqliteStore: the file', () => {
     assert.deepEqual(tables(), [1, 0, 1, 1]);
     store.commit([removed(3)], wallMs);
     assert.deepEqual(tables(), [0, 0, 0, 0]);
+  });
+
+  test('of a removed group nothing is left once the last record that names it is gone', (t) => {
+    const { file, open } = filePlace(t);
+    const store = open();
+    const [used, unused] = [groupOf('used'), groupOf('unused')];
+    const jobs = [queued(1, { group: 'used' }), queued(2, { group: 'used' }), queued(3)];
+    store.commit([...groups.map(set), set(used), set(unused), ...jobs.map(added)], wallMs);
+    const names = () => rows(file, 'SELECT name FROM groups ORDER BY rowid').flat().slice(groups.length);
+    store.commit([unmade(used), unmade(unused)], wallMs);
+    assert.deepEqual(names(), ['used']);
+    store.commit([removed(1), removed(3)], wallMs);
+    assert.deepEqual(names(), ['used']);
+    store.commit([removed(2)], wallMs);
+    assert.deepEqual(names(), []);
+    assert.equal(store.load().groups.length, groups.length, 'a group that was not removed stays without jobs');
   });
 
   test('every transition is an event, with its time, attempt and cause; other changes are none', (t) => {

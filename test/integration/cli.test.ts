@@ -284,14 +284,14 @@ test('daemon run stays in the foreground, under the pid that was started, and st
 test('--help of each verb has an example', async (t) => {
   const cli = new CommandLine(t);
   const help = (await cli.run(['--help'])).stdout;
-  const verbs = [...help.matchAll(/^ {2}([a-z]+)(?: |\|)/gm)]
+  const verbs = [...help.matchAll(/^ {2}([a-z][a-z-]*)(?: |\|)/gm)]
     .map((match) => match[1] ?? '')
     .filter((verb) => verb !== 'help');
   assert.deepEqual(
     verbs.join(' '),
-    'run attach submit ls show logs wait cancel kill rm group events health doctor daemon completion',
+    'run attach submit ls show logs wait cancel kill rm group run-pending events health doctor daemon completion',
   );
-  const subverbs = ['set', 'ls']
+  const subverbs = ['ls', 'add', 'set', 'rm']
     .map((verb) => ['group', verb])
     .concat(['run', 'start', 'stop', 'status'].map((verb) => ['daemon', verb]));
   const plain = verbs.filter((verb) => verb !== 'group' && verb !== 'daemon').map((verb) => [verb]);

@@ -8,6 +8,7 @@ import {
   type Effect,
   type Event,
   emptyState,
+  type GroupSettings,
   type Instant,
   isDrained,
   type Job,
@@ -19,7 +20,7 @@ import {
   schedule,
   shutdownGraceMs,
 } from '../../src/daemon/core/index.ts';
-import type { BulkReport, JobSpec, SignalName } from '../../src/protocol/index.ts';
+import type { BulkReport, JobSpec, RunPending, SignalName } from '../../src/protocol/index.ts';
 import { groupOf, instant } from '../support/records.ts';
 
 const at = (monoMs: number): Instant => instant(monoMs, 1_700_000_000_000 + monoMs);
@@ -36,14 +37,14 @@ class Scenario {
   turn(now: Instant, events: readonly Event[]): Effect[] {
     const effects: Effect[] = [];
     for (const event of events) effects.push(...this.#commit(this.decide(now, event)).effects);
-    effects.push(...this.#commit(schedule(this.state, 'scan')).effects);
+    effects.push(...this.#commit(schedule(this.state, 'scan', now)).effects);
     return effects;
   }
 
   /** A turn whose commit fails. */
   undoneTurn(now: Instant, events: readonly Event[]): void {
     const undos = events.map((event) => apply(this.state, this.decide(now, event).changes));
-    undos.push(apply(this.state, schedule(this.state, 'scan').changes));
+    undos.push(apply(this.state, schedule(this.state, 'scan', now).changes));
     for (const undo of undos.reverse()) undo();
   }
 
@@ -92,7 +93,7 @@ function tell({ phase, attempts }: Job): string {
 function tellEffect(effect: Effect): string {
   switch (effect.type) {
     case 'reply':
-      return tellReply(effect.result as string | BulkReport | { id: number; created: boolean }[]);
+      return tellReply(effect.result as Reply);
     case 'refuse':
       return effect.code;
     case 'launch':
@@ -102,13 +103,18 @@ function tellEffect(effect: Effect): string {
       return `${effect.type} ${effect.job.id}`;
     case 'signal':
       return `${effect.signal} ${effect.jobId}`;
+    case 'goOn':
+      return 'go on';
     default:
       return `${effect.type} ${effect.jobId}`;
   }
 }
 
-function tellReply(result: string | BulkReport | { id: number; created: boolean }[]): string {
+type Reply = string | BulkReport | RunPending | { id: number; created: boolean }[];
+
+function tellReply(result: Reply): string {
   if (typeof result === 'string') return `set ${result}`;
+  if ('job_ids' in result) return `started ${result.started} of ${result.total_pending}`;
   if (Array.isArray(result)) return result.map(({ id, created }) => `${created ? 'new' : 'known'} ${id}`).join(', ');
   assert.equal(result.failed, result.errors.length);
   return [
@@ -132,14 +138,20 @@ const signal = (jobIds = [1], name: SignalName = 'SIGHUP'): Event => ({
   ...bulk(jobIds),
 });
 const remove = (jobIds = [1]): Event => ({ type: 'remove', ...bulk(jobIds) });
-const setGroup = (settings: { parallel?: number; maxQueued?: number }, name = 'default'): Event => ({
+const setGroup = (settings: GroupSettings, name = 'default'): Event => ({
   type: 'setGroup',
   request: 1,
   name,
-  parallel: null,
-  maxQueued: null,
-  ...settings,
+  settings,
 });
+const addGroup = (name: string, settings: GroupSettings = {}): Event => ({
+  type: 'addGroup',
+  request: 1,
+  name,
+  settings,
+});
+const removeGroup = (name: string): Event => ({ type: 'removeGroup', request: 1, name });
+const runPending = (name = 'default'): Event => ({ type: 'runPending', request: 1, name, tier: 'scan' });
 const launched = (jobId = 1): Event => ({
   type: 'launched',
   jobId,
@@ -771,6 +783,10 @@ const everyEvent: readonly Event[] = [
   signal(),
   remove(),
   setGroup({ parallel: 2 }),
+  setGroup({ ratePerSecond: 2 }),
+  addGroup('other'),
+  removeGroup('default'),
+  runPending(),
   launched(),
   launchFailed(),
   exited(),
@@ -810,7 +826,7 @@ function seen(state: State) {
   return {
     admission: state.admission,
     live: [...state.live].sort(([a], [b]) => a - b),
-    groups: [...state.groups.values()].map(({ group, queued, active }) => ({ group, queued, active })),
+    groups: [...state.groups].sort().map(([, { ready, ...rest }]) => rest),
     deadlineMonoMs: nextDeadline(state),
   };
 }
@@ -841,6 +857,34 @@ describe('undo', () => {
         lost: [ended()],
       },
       { name: 'a shutdown', before: [submit({}, {}), launched()], lost: [shutdown, submit({})] },
+      { name: 'a new group', before: [], lost: [addGroup('other', { ratePerSecond: 2 }), submit({ group: 'other' })] },
+      {
+        name: 'the end of a group',
+        before: [
+          addGroup('other', { ratePerSecond: 0.1, burst: 3 }),
+          submit({ group: 'other' }),
+          launched(),
+          exited(),
+          addGroup('another'),
+        ],
+        lost: [removeGroup('other'), addGroup('other')],
+      },
+      { name: 'a token', before: [setGroup({ ratePerSecond: 0.1, parallel: 3 })], lost: [submit({}, {})] },
+      {
+        name: 'the wait for a token',
+        before: [setGroup({ ratePerSecond: 0.1, parallel: 3 }), submit({})],
+        lost: [submit({})],
+      },
+      {
+        name: 'another rate',
+        before: [setGroup({ ratePerSecond: 0.1, burst: 3, parallel: 3 }), submit({}, {})],
+        lost: [setGroup({ ratePerSecond: 7 })],
+      },
+      {
+        name: 'a start by hand',
+        before: [setGroup({ mode: 'manual', ratePerSecond: 0.1 }), submit({}, {})],
+        lost: [runPending()],
+      },
       { name: 'a removal', before: [submit({}, {}), launched(), exited()], lost: [remove()] },
     ];
 

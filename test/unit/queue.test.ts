@@ -52,7 +52,10 @@ function turn(
   const effects: Effect[] = [];
   const changes: Change[] = [];
   const undos: (() => void)[] = [];
-  for (const decideNext of [...events.map((event) => () => decide(state, event, now)), () => schedule(state, 'scan')]) {
+  for (const decideNext of [
+    ...events.map((event) => () => decide(state, event, now)),
+    () => schedule(state, 'scan', now),
+  ]) {
     const decision = decideNext();
     undos.push(apply(state, decision.changes));
     changes.push(...decision.changes);
@@ -73,7 +76,7 @@ function cancel(jobId: number, mode: 'graceful' | 'kill' = 'graceful'): Event {
 }
 
 function setParallel(name: string, parallel: number): Event {
-  return { type: 'setGroup', request: 1, name, parallel, maxQueued: null };
+  return { type: 'setGroup', request: 1, name, settings: { parallel } };
 }
 
 function launchFailed(jobId: number): Event {

@@ -179,7 +179,7 @@ test('after recovery no slot is held, and the queue starts by age', () => {
   );
   const { active, queued: waiting } = state.groups.get('default') ?? {};
   assert.deepEqual({ active, waiting }, { active: 0, waiting: 2 });
-  const started = schedule(state, 'scan').effects.map((effect) => effect.type === 'launch' && effect.job);
+  const started = schedule(state, 'scan', now).effects.map((effect) => effect.type === 'launch' && effect.job);
   assert.deepEqual(
     started.map((next) => next && [next.id, next.attempts.map(({ number }) => number)]),
     [

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
-import { formatDuration, parseDuration } from '../../src/protocol/index.ts';
+import { formatDuration, formatRate, parseDuration, parseRate } from '../../src/protocol/index.ts';
 
 describe('durations are read', () => {
   const read: [text: string, ms: number | null][] = [
@@ -94,5 +94,30 @@ describe('durations are written', () => {
         assert.ok(ms - said < left, `${ms} ms are written as ${formatDuration(ms)}`);
       }),
     );
+  });
+});
+
+describe('rates', () => {
+  const read: [text: string, perSecond: number | null, shown: string][] = [
+    ['10/s', 10, '10/s'],
+    ['5/m', 5 / 60, '5/m'],
+    ['90/m', 1.5, '1.5/s'],
+    ['100/h', 100 / 3_600, '1.667/m'],
+    ['2/h', 2 / 3_600, '2/h'],
+    ['1/d', 1 / 86_400, '1/d'],
+    ['0.5/d', 0.5 / 86_400, '0.5/d'],
+  ];
+  for (const [text, perSecond, shown] of read) {
+    test(`${text} is shown as ${shown}`, () => {
+      assert.ok(Math.abs((parseRate(text) ?? 0) - (perSecond ?? 0)) < 1e-12);
+      assert.equal(formatRate(parseRate(text) ?? 0), shown);
+    });
+  }
+
+  test('0 and off are no limit', () => assert.deepEqual(['0', 'off'].map(parseRate), [null, null]));
+
+  test('anything else is refused with the forms that are understood', () => {
+    for (const text of ['', '10', '10/', '/s', '-1/s', '0/s', '10/w', '1e3/s', '10 /s', '10/s\n'])
+      assert.throws(() => parseRate(text), /is not a rate\. Write it like 10\/s, 5\/m or 100\/h/, text);
   });
 });

@@ -15,6 +15,7 @@ import { addLogs } from './verbs/logs.ts';
 import { addLs } from './verbs/ls.ts';
 import { addRm } from './verbs/rm.ts';
 import { addRun } from './verbs/run.ts';
+import { addRunPending } from './verbs/run-pending.ts';
 import { addShow } from './verbs/show.ts';
 import { addSubmit } from './verbs/submit.ts';
 import { addWait } from './verbs/wait.ts';
@@ -32,6 +33,7 @@ const verbs: readonly ((program: Command) => void)[] = [
   addKill,
   addRm,
   addGroup,
+  addRunPending,
   addEvents,
   addHealth,
   addDoctor,

@@ -10,10 +10,12 @@ import { dueJobs } from './deadlines.ts';
 import { bulk, type Decision, jobNotFound, merge, nothing, onLive, replace } from './decision.ts';
 import { finish, finishUnstarted, leaderExited } from './ending.ts';
 import type { Event } from './events.ts';
-import { setGroup } from './groups.ts';
+import { addGroup, removeGroup, setGroup } from './groups.ts';
 import { lackedSpace, launched } from './launching.ts';
+import { runPending } from './manual.ts';
 import { currentAttempt, type Instant, type Job, type State } from './model.ts';
 import { outputKept, outputMeasured } from './output-limit.ts';
+import { wake } from './queue.ts';
 import { kill, shutdown, stop, stopFor } from './stopping.ts';
 import { waitedEnough } from './waiting.ts';
 
@@ -55,8 +57,14 @@ export function decide(state: State, event: Event, now: Instant): Decision {
         if (ended === undefined) throw jobNotFound(jobId);
         return { changes: [{ kind: 'jobRemoved', jobId }], effects: [{ type: 'removeOutput', job: ended }] };
       });
+    case 'addGroup':
+      return addGroup(state, event, now);
     case 'setGroup':
-      return setGroup(state, event);
+      return setGroup(state, event, now);
+    case 'removeGroup':
+      return removeGroup(state, event);
+    case 'runPending':
+      return runPending(state, event, now);
     case 'launched':
       return launched(state, event, now);
     case 'launchFailed':
@@ -80,7 +88,7 @@ export function decide(state: State, event: Event, now: Instant): Decision {
     case 'outputKept':
       return onLive(state, event.jobId, ['running', 'stopping'], (job) => outputKept(job, event.reason, now));
     case 'tick':
-      return merge(dueJobs(state, now).map((job) => overdue(job, now)));
+      return merge([...dueJobs(state, now).map((job) => overdue(job, now)), wake(state, now)]);
     case 'shutdown':
       return shutdown(state, now);
     default:

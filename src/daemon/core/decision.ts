@@ -1,5 +1,5 @@
 /** What a decision is, and the small pieces that decisions are made of. */
-import { type BulkReport, CorralError, type ErrorCode, type JobStatus } from '../../protocol/index.ts';
+import { type BulkReport, CorralError, type ErrorCode, type JobStatus, noSuchGroup } from '../../protocol/index.ts';
 import type { Effect } from './events.ts';
 import type { Change, Job, State } from './model.ts';
 
@@ -60,5 +60,5 @@ export function jobNotFound(jobId: number): CorralError {
 }
 
 export function groupNotFound(state: State, name: string): string {
-  return `There is no group "${name}". Make it: corral group add ${name}; there is: ${[...state.groups.keys()].join(', ')}.`;
+  return noSuchGroup(name, [...state.groups.keys()]);
 }

@@ -1,5 +1,5 @@
 import type { ErrorCode, SignalName } from '../../protocol/index.ts';
-import type { Job, JobDefinition, LeaderExit, ProcessIdentity, StopMode, Usage } from './model.ts';
+import type { GroupSettings, Job, JobDefinition, LeaderExit, ProcessIdentity, StopMode, Usage } from './model.ts';
 import type { OutputSize } from './output-limit.ts';
 
 /** Ties an answer to the call that asked for it. */
@@ -35,11 +35,27 @@ export type Event =
       readonly ended: EndedJobs;
     }
   | {
+      readonly type: 'addGroup';
+      readonly request: RequestId;
+      readonly name: string;
+      /** What is not named has its default. */
+      readonly settings: GroupSettings;
+    }
+  | {
       readonly type: 'setGroup';
       readonly request: RequestId;
       readonly name: string;
-      readonly parallel: number | null;
-      readonly maxQueued: number | null;
+      /** What is not named stays as it is. */
+      readonly settings: GroupSettings;
+    }
+  | { readonly type: 'removeGroup'; readonly request: RequestId; readonly name: string }
+  /** Start the next job of a manual group. */
+  | {
+      readonly type: 'runPending';
+      readonly request: RequestId;
+      readonly name: string;
+      /** In which its processes are held. */
+      readonly tier: string;
     }
   | { readonly type: 'launched'; readonly jobId: number; readonly leader: ProcessIdentity }
   | { readonly type: 'launchFailed'; readonly jobId: number; readonly message: string; readonly exit: LeaderExit }
@@ -72,7 +88,7 @@ export type Event =
   /** End all jobs gracefully, then close. Said twice: kill them. */
   | { readonly type: 'shutdown' };
 
-type WithoutFacts<E> = E extends unknown ? Omit<E, 'request' | 'ended' | 'known'> : never;
+type WithoutFacts<E> = E extends unknown ? Omit<E, 'request' | 'ended' | 'known' | 'tier'> : never;
 
 /** A request before it has its number and what the store knows of the jobs that it names. */
 export type Request = WithoutFacts<Extract<Event, { request: RequestId }>>;
@@ -81,7 +97,17 @@ export type EndedJobs = ReadonlyMap<number, Job>;
 
 /** Whether the event asks for something that must be on the disk to count. All others happen, whether or not that can be written down. */
 export function asksForRecord(event: Event): boolean {
-  return event.type === 'submit' || event.type === 'remove' || event.type === 'setGroup';
+  switch (event.type) {
+    case 'submit':
+    case 'remove':
+    case 'addGroup':
+    case 'setGroup':
+    case 'removeGroup':
+    case 'runPending':
+      return true;
+    default:
+      return false;
+  }
 }
 
 /** Whether the effect ends or signals processes, and promises nothing: it need not wait for the disk. */
@@ -99,6 +125,8 @@ export type Effect =
   /** SIGKILL to every process of the attempt, and to those that they fork meanwhile. */
   | { readonly type: 'kill'; readonly jobId: number }
   | { readonly type: 'signal'; readonly jobId: number; readonly signal: SignalName }
+  /** There may be more to start: take another turn, after others had theirs. */
+  | { readonly type: 'goOn' }
   | { readonly type: 'removeOutput'; readonly job: Job }
   /** Gives back the room of what was dropped. */
   | { readonly type: 'dropOutput'; readonly job: Job }

@@ -188,6 +188,8 @@ export interface Group {
   readonly paused: boolean;
 }
 
+export type GroupSettings = Partial<Omit<Group, 'name'>>;
+
 /** One thing that a decision changes. The store writes the list down in one transaction. */
 export type Change =
   | { readonly kind: 'job'; readonly before: Job | null; readonly after: Job }
@@ -200,6 +202,9 @@ export type Change =
       readonly detail: unknown;
     }
   | { readonly kind: 'group'; readonly before: Group | null; readonly after: Group }
+  /** Only a group without live jobs is removed. `was`: for taking it back. */
+  | { readonly kind: 'groupRemoved'; readonly was: GroupState }
+  | { readonly kind: 'bucket'; readonly group: string; readonly before: Bucket; readonly after: Bucket }
   | { readonly kind: 'admission'; readonly before: Admission; readonly after: Admission };
 
 /**
@@ -208,10 +213,23 @@ export type Change =
  */
 export type Admission = 'open' | { readonly pausedFor: string } | 'closing';
 
+/** What the rate of a group allows, of this daemon's life only. A token bucket, told by the time at which it would be full. */
+export interface Bucket {
+  readonly fullAtMonoMs: number;
+  /** A job waits for nothing but a token, and this is when there will be one. */
+  readonly wakeAtMonoMs: number | null;
+}
+
+export const fullBucket: Bucket = { fullAtMonoMs: Number.NEGATIVE_INFINITY, wakeAtMonoMs: null };
+
 export interface GroupState {
   group: Group;
   queued: number;
   active: number;
+  /** Attempts begun, and jobs ended, in this daemon's life. */
+  starts: number;
+  ends: number;
+  bucket: Bucket;
   /** Queued jobs in starting order. May hold entries of jobs that are queued no more; whoever takes one out checks. */
   readonly ready: Heap<ReadyEntry>;
 }
@@ -313,6 +331,7 @@ export function deadlineOf(job: Job): number | null {
 export function isLasting(change: Change): boolean {
   switch (change.kind) {
     case 'admission':
+    case 'bucket':
       return false;
     case 'job': {
       const { before, after } = change;
@@ -338,10 +357,33 @@ export function isTransition(change: Change): boolean {
 
 /** Brings the state up to date with the changes, in order. Returns how to take them back. */
 export function apply(state: State, changes: readonly Change[]): () => void {
-  for (const change of changes) applyOne(state, change);
+  for (const change of changes) {
+    applyOne(state, change);
+    tally(state, change, +1);
+  }
   return () => {
-    for (const change of changes.toReversed()) applyOne(state, inverse(change));
+    for (const change of changes.toReversed()) {
+      tally(state, change, -1);
+      takeBack(state, change);
+    }
   };
+}
+
+function knownGroup(state: State, name: string): GroupState {
+  const found = state.groups.get(name);
+  if (found === undefined) throw new Error(`there is no group ${name}`);
+  return found;
+}
+
+/** Counts by what was decided, not by statuses: to take a start back is no end, and a job may go back to its queue by itself. */
+function tally(state: State, change: Change, by: 1 | -1): void {
+  if (change.kind !== 'job' || change.before === null) return;
+  const from = change.before.phase;
+  const to = change.after.phase;
+  if (from.status === to.status) return;
+  const group = knownGroup(state, change.after.definition.group);
+  if (to.status === 'starting') group.starts += by;
+  if (hasEnded(to)) group.ends += by;
 }
 
 function applyOne(state: State, change: Change): void {
@@ -356,10 +398,19 @@ function applyOne(state: State, change: Change): void {
           group: change.after,
           queued: 0,
           active: 0,
+          starts: 0,
+          ends: 0,
+          bucket: fullBucket,
           ready: new Heap(startsBefore),
         });
       return;
     }
+    case 'groupRemoved':
+      state.groups.delete(change.was.group.name);
+      return;
+    case 'bucket':
+      knownGroup(state, change.group).bucket = change.after;
+      return;
     case 'admission':
       state.admission = change.after;
       return;
@@ -369,18 +420,27 @@ function applyOne(state: State, change: Change): void {
   }
 }
 
-/** Undoing a new job leaves a gap in the ids: they are never reused. A group is never unmade. */
-function inverse(change: Change): Change {
+/** Undoing a new job leaves a gap in the ids: they are never reused. */
+function takeBack(state: State, change: Change): void {
   switch (change.kind) {
     case 'job':
-      return { kind: 'job', before: change.after, after: change.before ?? withPhase(change.after, forgotten) };
+      return replaceJob(state, change.after, change.before ?? withPhase(change.after, forgotten));
     case 'group':
-      return change.before === null ? change : { kind: 'group', before: change.after, after: change.before };
+      if (change.before === null) state.groups.delete(change.after.name);
+      else knownGroup(state, change.after.name).group = change.before;
+      return;
+    case 'groupRemoved':
+      state.groups.set(change.was.group.name, change.was);
+      return;
+    case 'bucket':
+      knownGroup(state, change.group).bucket = change.before;
+      return;
     case 'admission':
-      return { kind: 'admission', before: change.after, after: change.before };
+      state.admission = change.before;
+      return;
     case 'jobRemoved':
     case 'note':
-      return change;
+      return;
   }
 }
 

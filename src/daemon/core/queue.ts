@@ -1,29 +1,91 @@
 import type { Decision } from './decision.ts';
 import type { Effect } from './events.ts';
 import { beginAttempt } from './launching.ts';
-import { type Change, type GroupState, isReady, type Job, type State } from './model.ts';
+import type { Bucket, Change, GroupState, Instant, Job, State } from './model.ts';
+import { isReady } from './model.ts';
+import { tokenAtMonoMs, withoutToken } from './rate.ts';
+
+/** Starts of a group in one turn. Each costs about a millisecond, in which nobody is answered. */
+const maxStartsPerTurn = 32;
 
 /**
- * Fills the free slots of every group, highest priority first, then oldest. Takes the entries out of the ready heaps;
- * taking the changes back (`apply`'s undo) puts them in again.
+ * Fills the free slots of every group that starts its jobs by itself, highest priority first, then oldest, as fast as its rate
+ * allows. Takes the entries out of the ready heaps; taking the changes back (`apply`'s undo) puts them in again.
  */
-export function schedule(state: State, tier: string): Decision {
+export function schedule(state: State, tier: string, now: Instant): Decision {
   const changes: Change[] = [];
   const effects: Effect[] = [];
-  if (state.admission === 'open') {
-    for (const group of state.groups.values()) {
-      const taken = new Set<number>();
-      for (let free = group.group.parallel - group.active; free > 0; free -= 1) {
-        const job = takeReady(state, group, taken);
-        if (job === undefined) break;
-        taken.add(job.id);
-        const starting = beginAttempt(job, tier);
-        changes.push({ kind: 'job', before: job, after: starting });
-        effects.push({ type: 'launch', job: starting });
-      }
+  let goesOn = false;
+  for (const group of state.groups.values()) {
+    const { jobs, bucket } = state.admission === 'open' ? nextStarts(state, group, now) : noStarts(group);
+    for (const job of jobs) {
+      const starting = beginAttempt(job, tier);
+      changes.push({ kind: 'job', before: job, after: starting });
+      effects.push({ type: 'launch', job: starting });
     }
+    changes.push(...bucketChange(group, bucket));
+    if (jobs.length === maxStartsPerTurn) goesOn = true;
   }
+  if (goesOn) effects.push({ type: 'goOn' });
   return { changes, effects };
+}
+
+interface Starts {
+  readonly jobs: readonly Job[];
+  readonly bucket: Bucket;
+}
+
+function noStarts({ bucket }: GroupState): Starts {
+  return { jobs: [], bucket: bucket.wakeAtMonoMs === null ? bucket : { ...bucket, wakeAtMonoMs: null } };
+}
+
+function nextStarts(state: State, group: GroupState, now: Instant): Starts {
+  const { mode, paused, parallel, ratePerSecond } = group.group;
+  if (mode === 'manual' || paused) return noStarts(group);
+  const taken = new Set<number>();
+  const jobs: Job[] = [];
+  let bucket = group.bucket;
+  let wakeAtMonoMs: number | null = null;
+  for (let free = Math.min(parallel - group.active, maxStartsPerTurn); free > 0; free -= 1) {
+    const job = nextReady(state, group, taken);
+    if (job === undefined) break;
+    const atMonoMs = tokenAtMonoMs(group.group, bucket);
+    if (atMonoMs > now.monoMs) {
+      wakeAtMonoMs = atMonoMs;
+      break;
+    }
+    group.ready.pop();
+    taken.add(job.id);
+    jobs.push(job);
+    if (ratePerSecond !== null) bucket = withoutToken(group.group, bucket, now);
+  }
+  return { jobs, bucket: bucket.wakeAtMonoMs === wakeAtMonoMs ? bucket : { ...bucket, wakeAtMonoMs } };
+}
+
+function bucketChange({ group, bucket: before }: GroupState, after: Bucket): Change[] {
+  return before === after ? [] : [{ kind: 'bucket', group: group.name, before, after }];
+}
+
+/** Starts one job at a client's wish. The caller has seen that there is a slot, a token and a job. */
+export function startOne(group: GroupState, job: Job, tier: string, now: Instant): Decision {
+  const starting = beginAttempt(job, tier);
+  return {
+    changes: [
+      { kind: 'job', before: job, after: starting },
+      ...bucketChange(group, withoutToken(group.group, group.bucket, now)),
+    ],
+    effects: [{ type: 'launch', job: starting }],
+  };
+}
+
+/** A group whose next token was waited for has been woken: the scheduling of this turn looks at it again. */
+export function wake(state: State, now: Instant): Decision {
+  const changes = [...state.groups.values()].flatMap((group): Change[] => {
+    const { wakeAtMonoMs } = group.bucket;
+    const isDue = wakeAtMonoMs !== null && wakeAtMonoMs <= now.monoMs;
+    return isDue ? bucketChange(group, { ...group.bucket, wakeAtMonoMs: null }) : [];
+  });
+  return { changes, effects: [] };
 }
 
 /** Whether a stop of the daemon is complete: nothing runs, and nothing will be started. */
@@ -33,11 +95,24 @@ export function isDrained(state: State): boolean {
   return true;
 }
 
-/** A job may have several entries, if changes to it were taken back; it is taken once. */
-function takeReady(state: State, group: GroupState, taken: ReadonlySet<number>): Job | undefined {
-  for (let entry = group.ready.pop(); entry !== undefined; entry = group.ready.pop()) {
+const noneTaken: ReadonlySet<number> = new Set();
+
+/**
+ * The job of a group that is next to start. It is left in the heap, and entries before it that no longer stand are forgotten: of
+ * jobs that are not ready any more, that have another priority or group by now, or that have several entries, because changes to
+ * them were taken back.
+ */
+export function nextReady(state: State, group: GroupState, taken: ReadonlySet<number> = noneTaken): Job | undefined {
+  for (let entry = group.ready.peek(); entry !== undefined; entry = group.ready.peek()) {
     const job = state.live.get(entry.jobId);
-    if (job !== undefined && isReady(job) && !taken.has(job.id)) return job;
+    const stands =
+      job !== undefined &&
+      isReady(job) &&
+      job.definition.priority === entry.priority &&
+      job.definition.group === group.group.name &&
+      !taken.has(job.id);
+    if (stands) return job;
+    group.ready.pop();
   }
   return undefined;
 }

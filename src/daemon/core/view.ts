@@ -7,8 +7,12 @@ export interface OutputFacts {
   readonly bytes: number;
 }
 
-/** The job as clients see it. The environment is left out: its values are nobody's business. */
-export function viewOf(job: Job, output: OutputFacts): JobView {
+/**
+ * The job as clients see it. The environment is left out: its values are nobody's business.
+ *
+ * @param waitingFor why it has not started, for what the queue knows of it
+ */
+export function viewOf(job: Job, output: OutputFacts, waitingFor: string | null): JobView {
   const { definition, phase, queue } = job;
   const { policies } = definition;
   const attempt = job.attempts.at(-1);
@@ -31,7 +35,7 @@ export function viewOf(job: Job, output: OutputFacts): JobView {
     attempts: job.attempts.map(attemptView),
     strays: attempt?.strays ?? 0,
     paused: queue.held,
-    waitingFor: null,
+    waitingFor,
     notBefore: phase.status === 'queued' ? isoOrNull(queue.notBefore?.wallMs) : null,
     after: [...definition.after],
     afterMode: definition.afterMode,
@@ -103,9 +107,9 @@ export function policiesView({ policies, sources }: Pick<JobDefinition, 'policie
   );
 }
 
-export function groupView({ group, queued, active }: GroupState): GroupView {
+export function groupView({ group, queued, active, starts, ends }: GroupState): GroupView {
   const { ratePerSecond: rate, ...settings } = group;
-  return { ...settings, rate, queued, active };
+  return { ...settings, rate, queued, active, starts, ends };
 }
 
 /** Stores of earlier daemons hold fractions. */

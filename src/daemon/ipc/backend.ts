@@ -20,6 +20,8 @@ export interface SupervisorApi {
   /** Puts a request to the loop, and resolves with the answer once that is durable. */
   ask<R>(request: Request): Promise<R>;
   groups(): GroupView[];
+  /** Why a queued job has not started; `full` says how many are before it, which costs a look at each. */
+  waitingFor(job: Job, detail?: 'brief' | 'full'): string | null;
   /** @throws CorralError `JOB_NOT_FOUND` */
   job(jobId: number): Job;
   wait(

@@ -141,6 +141,12 @@ const migrations: readonly string[] = [
   ALTER TABLE groups ADD COLUMN burst INTEGER NOT NULL DEFAULT 1;
   ALTER TABLE groups ADD COLUMN mode TEXT NOT NULL DEFAULT 'auto';
   ALTER TABLE groups ADD COLUMN paused INTEGER NOT NULL DEFAULT 0;
+  -- 1: the group is gone, and records of jobs that have ended still name it.
+  ALTER TABLE groups ADD COLUMN removed INTEGER NOT NULL DEFAULT 0;
+  CREATE TRIGGER groups_without_jobs AFTER DELETE ON jobs BEGIN
+    DELETE FROM groups WHERE name = OLD.group_name AND removed = 1
+      AND NOT EXISTS (SELECT 1 FROM jobs WHERE group_name = OLD.group_name);
+  END;
 
   -- Not only transitions: a note leaves a job in its status.
   ALTER TABLE events ADD COLUMN kind TEXT NOT NULL DEFAULT 'transition';

@@ -194,6 +194,7 @@ export class SqliteStore implements Store {
   #writeChange(change: Change, wallMs: number): void {
     switch (change.kind) {
       case 'admission':
+      case 'bucket':
         return;
       case 'job':
         return this.#writeJob(change.before, change.after, wallMs);
@@ -210,6 +211,12 @@ export class SqliteStore implements Store {
       case 'group': {
         const { name, parallel, maxQueued, ratePerSecond, burst, mode, paused } = change.after;
         this.#sql.putGroup.run(name, parallel, maxQueued, ratePerSecond, burst, mode, Number(paused));
+        return;
+      }
+      case 'groupRemoved': {
+        const { name } = change.was.group;
+        this.#sql.markGroupRemoved.run(name);
+        this.#sql.deleteGroupWithoutJobs.run(name);
         return;
       }
       default:

@@ -43,7 +43,12 @@ export function prepareStatements(db: DatabaseSync) {
     putGroup: db.prepare(
       `INSERT INTO groups (name, parallel, max_queued, rate_per_second, burst, mode, paused) VALUES (?, ?, ?, ?, ?, ?, ?)
        ON CONFLICT (name) DO UPDATE SET parallel = excluded.parallel, max_queued = excluded.max_queued,
-         rate_per_second = excluded.rate_per_second, burst = excluded.burst, mode = excluded.mode, paused = excluded.paused`,
+         rate_per_second = excluded.rate_per_second, burst = excluded.burst, mode = excluded.mode, paused = excluded.paused,
+         removed = 0`,
+    ),
+    markGroupRemoved: db.prepare('UPDATE groups SET removed = 1 WHERE name = ?'),
+    deleteGroupWithoutJobs: db.prepare(
+      'DELETE FROM groups WHERE name = ? AND NOT EXISTS (SELECT 1 FROM jobs WHERE group_name = groups.name)',
     ),
     environments: {
       find: db.prepare('SELECT id FROM environments WHERE digest = ?'),
@@ -68,7 +73,7 @@ export function prepareStatements(db: DatabaseSync) {
     listEventsOfJob: db.prepare('SELECT * FROM events WHERE seq > ? AND job_id = ? ORDER BY seq LIMIT ?'),
     lastEvent: db.prepare("SELECT seq FROM sqlite_sequence WHERE name = 'events'"),
     lastJob: db.prepare("SELECT seq FROM sqlite_sequence WHERE name = 'jobs'"),
-    listGroups: db.prepare('SELECT * FROM groups'),
+    listGroups: db.prepare('SELECT * FROM groups WHERE removed = 0'),
     instance: db.prepare("SELECT value FROM meta WHERE key = 'instance'"),
     touch: db.prepare("UPDATE meta SET value = value WHERE key = 'instance'"),
     drawInstance: db.prepare("INSERT INTO meta (key, value) VALUES ('instance', ?) ON CONFLICT DO NOTHING"),

@@ -7,6 +7,7 @@ import {
   jobStatuses,
   liveStatuses,
   maxPageSize,
+  noSuchGroup,
 } from '../../../protocol/index.ts';
 import type { Client, ListOptions } from '../../index.ts';
 import { asCount } from '../job-options.ts';
@@ -66,11 +67,7 @@ function noneOf({ status, group, limit }: Flags): string {
 /** @throws CorralError where the daemon knows no group of this name: an empty list would hide the typing slip */
 async function checkGroup(client: Client, name: string): Promise<void> {
   const known = (await client.groups()).map((group) => group.name);
-  if (!known.includes(name))
-    throw new CorralError(
-      'GROUP_NOT_FOUND',
-      `There is no group "${name}". Make it: corral group add ${name}; there is: ${known.join(', ')}.`,
-    );
+  if (!known.includes(name)) throw new CorralError('GROUP_NOT_FOUND', noSuchGroup(name, known));
 }
 
 async function fetchAll(client: Client, query: ListOptions, limit: number): Promise<JobView[]> {

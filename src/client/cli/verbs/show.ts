@@ -31,6 +31,7 @@ function describe(job: JobView): [label: string, value: string][] {
     ['group', `${job.group}, priority ${job.priority}`],
     ['status', job.status + (job.unkillable ? ' (some process cannot be killed)' : '')],
     ['result', job.cause === null ? null : outcome(job)],
+    ['waits', job.waitingFor],
     ['message', job.message],
     ['strays', job.strays === 0 ? null : `${job.strays} ended after the first process`],
     ['pid', job.pid === null ? null : String(job.pid)],

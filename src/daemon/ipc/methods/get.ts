@@ -4,5 +4,5 @@ import type { Call } from '../backend.ts';
 
 export function get({ jobId }: ParsedParams<'get'>, { backend }: Call): MethodResult<'get'> {
   const job = backend.supervisor.job(jobId);
-  return { job: viewOf(job, backend.output.facts(job)) };
+  return { job: viewOf(job, backend.output.facts(job), backend.supervisor.waitingFor(job, 'full')) };
 }

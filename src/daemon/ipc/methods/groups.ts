@@ -1,16 +1,42 @@
-import type { MethodResult, ParsedParams } from '../../../protocol/index.ts';
-import type { Call } from '../backend.ts';
+import type { GroupView, MethodResult, ParsedParams } from '../../../protocol/index.ts';
+import type { GroupSettings } from '../../core/index.ts';
+import type { Backend, Call } from '../backend.ts';
 
 export function listGroups(_params: ParsedParams<'group.list'>, { backend }: Call): MethodResult<'group.list'> {
-  return { groups: backend.supervisor.groups() };
+  return { groups: backend.supervisor.groups().sort((a, b) => (a.name < b.name ? -1 : 1)) };
+}
+
+export async function addGroup(
+  { name, ...settings }: ParsedParams<'group.add'>,
+  { backend }: Call,
+): Promise<MethodResult<'group.add'>> {
+  await backend.supervisor.ask({ type: 'addGroup', name, settings: inCore(settings) });
+  return { group: find(backend, name) };
 }
 
 export async function setGroup(
-  { name, parallel, maxQueued }: ParsedParams<'group.set'>,
+  { name, ...settings }: ParsedParams<'group.set'>,
   { backend }: Call,
 ): Promise<MethodResult<'group.set'>> {
-  await backend.supervisor.ask({ type: 'setGroup', name, parallel: parallel ?? null, maxQueued: maxQueued ?? null });
-  const group = backend.supervisor.groups().find((one) => one.name === name);
+  await backend.supervisor.ask({ type: 'setGroup', name, settings: inCore(settings) });
+  return { group: find(backend, name) };
+}
+
+export async function removeGroup(
+  { name }: ParsedParams<'group.remove'>,
+  { backend }: Call,
+): Promise<MethodResult<'group.remove'>> {
+  return { name: await backend.supervisor.ask({ type: 'removeGroup', name }) };
+}
+
+/** What was named, by the names of the core. */
+function inCore({ rate, ...settings }: Omit<ParsedParams<'group.set'>, 'name'>): GroupSettings {
+  const named = Object.entries({ ...settings, ratePerSecond: rate }).filter(([, value]) => value !== undefined);
+  return Object.fromEntries(named) as GroupSettings;
+}
+
+function find({ supervisor }: Backend, name: string): GroupView {
+  const group = supervisor.groups().find((one) => one.name === name);
   if (group === undefined) throw new Error(`group ${name} vanished`);
-  return { group };
+  return group;
 }

@@ -4,11 +4,12 @@ import { cancel } from './cancel.ts';
 import { daemonHealth, daemonReload, daemonStatus, daemonStop } from './daemon.ts';
 import { events } from './events.ts';
 import { get } from './get.ts';
-import { listGroups, setGroup } from './groups.ts';
+import { addGroup, listGroups, removeGroup, setGroup } from './groups.ts';
 import { hello } from './hello.ts';
 import { list } from './list.ts';
 import { logs } from './logs.ts';
 import { remove } from './remove.ts';
+import { runPending } from './run-pending.ts';
 import { signal } from './signal.ts';
 import { submit } from './submit.ts';
 import { submitBatch } from './submit-batch.ts';
@@ -30,7 +31,10 @@ export const handlers: Handlers = {
   signal,
   remove,
   'group.list': listGroups,
+  'group.add': addGroup,
   'group.set': setGroup,
+  'group.remove': removeGroup,
+  'group.runPending': runPending,
   'daemon.status': daemonStatus,
   'daemon.health': daemonHealth,
   'daemon.reload': daemonReload,

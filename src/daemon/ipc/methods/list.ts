@@ -14,7 +14,7 @@ export function list(params: ParsedParams<'list'>, { backend }: Call): MethodRes
   // Memory knows more of a live job than the store: what is not persisted, such as that it is unkillable.
   const page = pageOf(
     ids.map((id) => backend.supervisor.job(id)),
-    backend.output,
+    backend,
   );
   const isLast = ids.length < limit && page.length === ids.length;
   return { jobs: page, nextCursor: isLast ? null : (page.at(-1)?.id ?? null) };

@@ -7,7 +7,7 @@ export async function wait(
   { backend, signal }: Call,
 ): Promise<MethodResult<'wait'>> {
   const { ended, finished } = await backend.supervisor.wait(jobIds, mode ?? 'all', holdMs ?? maxHoldMs, signal);
-  const jobs = ended ? pageOf(finishedJobs(finished, backend), backend.output) : [];
+  const jobs = ended ? pageOf(finishedJobs(finished, backend), backend) : [];
   return { ended, finished, jobs };
 }
 

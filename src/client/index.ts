@@ -30,6 +30,7 @@ import { Connection } from './connection.ts';
 import { type EventsOptions, readEvents } from './events.ts';
 import { type LogsOptions, readLogs } from './logs.ts';
 import { checkJobFits, wireBytes } from './message-size.ts';
+import { inPieces } from './pieces.ts';
 
 export {
   type AttemptView,
@@ -88,6 +89,8 @@ export interface WaitOptions {
 export type ListOptions = MethodParams<'list'>;
 
 export type GroupSettings = Omit<MethodParams<'group.set'>, 'name'>;
+/** What jobs are meant; `jobIds`: only some of these, however many. */
+export type SelectOptions = Omit<MethodParams<'select'>, 'cursor'>;
 
 /** Bytes of one submitBatch frame, what its jobs share included; the limit of a frame is 1 MiB. */
 const maxBatchBytes = 900 * 1024;
@@ -185,6 +188,24 @@ export class Client implements AsyncDisposable {
   }
 
   /**
+   * Ids of the jobs for which all of the filter holds, oldest first. The bulk methods take them, at most 5,000 a call.
+   * Durations are in ms. An empty filter means all jobs.
+   */
+  async select(filter: SelectOptions = {}): Promise<number[]> {
+    const { jobIds, ...rest } = filter;
+    const selected: number[] = [];
+    for (const among of jobIds === undefined ? [{}] : inPieces(jobIds, maxJobIds).map((piece) => ({ jobIds: piece }))) {
+      for (let cursor: number | null | undefined; cursor !== null; ) {
+        const from = cursor === undefined ? {} : { cursor };
+        const page: MethodResult<'select'> = await this.#connection.call('select', { ...rest, ...among, ...from });
+        selected.push(...page.jobIds);
+        cursor = page.nextCursor;
+      }
+    }
+    return selected;
+  }
+
+  /**
    * Resolves on the event, not by polling, and goes on after a restart of the daemon.
    *
    * @returns the jobs that have ended: all of them, or with `any` those that had
@@ -229,6 +250,19 @@ export class Client implements AsyncDisposable {
     return this.#connection.call('cancel', { jobIds: [jobIds].flat(), mode: options.mode ?? 'graceful' });
   }
 
+  /**
+   * Has jobs stand still: queued ones do not start, the processes of running ones are frozen, and their time limits with them.
+   * Survives a restart of the daemon. To pause a paused job does nothing.
+   */
+  pause(jobIds: number | readonly number[]): Promise<BulkReport> {
+    return this.#connection.call('pause', { jobIds: [jobIds].flat() });
+  }
+
+  /** Has paused jobs go on where they were. To resume a job that is not paused does nothing. */
+  resume(jobIds: number | readonly number[]): Promise<BulkReport> {
+    return this.#connection.call('resume', { jobIds: [jobIds].flat() });
+  }
+
   /** Sends a signal to every process of running jobs. Not repeated after a lost connection: it might arrive twice. */
   signal(jobIds: number | readonly number[], signal: SignalName): Promise<BulkReport> {
     return this.#connection.call('signal', { jobIds: [jobIds].flat(), signal });
@@ -265,6 +299,20 @@ export class Client implements AsyncDisposable {
   /** Starts the next job of a `manual` group. Where none can be started now, `started` is 0 and `message` says why. */
   runPending(name: string): Promise<RunPending> {
     return this.#connection.call('group.runPending', { name });
+  }
+
+  /**
+   * Has a group start nothing more. Its running jobs stand still until `resumeGroup`; with `letRun` they go on to their end.
+   *
+   * @returns the group, and a report on its running jobs
+   */
+  pauseGroup(name: string, options: { running?: 'pause' | 'letRun' } = {}): Promise<MethodResult<'group.pause'>> {
+    return this.#connection.call('group.pause', { name, ...options });
+  }
+
+  /** Has a group start jobs again, and the jobs that were paused with it go on. */
+  resumeGroup(name: string): Promise<MethodResult<'group.resume'>> {
+    return this.#connection.call('group.resume', { name });
   }
 
   status(): Promise<MethodResult<'daemon.status'>> {

@@ -94,6 +94,8 @@ async function main(): Promise<void> {
       terminate: (jobId) => runner.terminate(jobId),
       kill: (jobId) => runner.kill(jobId),
       signal: (jobId, signal) => runner.signal(jobId, signal),
+      freeze: (jobId) => runner.freeze(jobId),
+      thaw: (jobId) => runner.thaw(jobId),
     },
     output,
     clock,

@@ -10,6 +10,8 @@ export interface ProcessShell {
   terminate(jobId: number): void;
   kill(jobId: number): void;
   signal(jobId: number, signal: NodeJS.Signals): void;
+  freeze(jobId: number): void;
+  thaw(jobId: number): void;
 }
 
 export interface OutputShell {

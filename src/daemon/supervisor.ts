@@ -363,6 +363,10 @@ export class Supervisor {
         return processes.signal(effect.jobId, effect.signal);
       case 'goOn':
         return this.#planTurn();
+      case 'freeze':
+        return processes.freeze(effect.jobId);
+      case 'thaw':
+        return processes.thaw(effect.jobId);
       case 'removeOutput':
         return output.remove(effect.job);
       case 'dropOutput': {

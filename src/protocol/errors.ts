@@ -32,7 +32,11 @@ export const errorTable = {
   },
   JOB_NOT_FOUND: { rpc: -32010, exit: 1, about: 'No job has this id: it never existed, or its record is gone.' },
   JOB_RUNNING: { rpc: -32011, exit: 1, about: 'The job has not ended, so its record cannot be removed.' },
-  JOB_NOT_RUNNING: { rpc: -32012, exit: 1, about: 'The job has no live process, so it cannot be signalled.' },
+  JOB_NOT_RUNNING: {
+    rpc: -32012,
+    exit: 1,
+    about: 'The job has no live process, so it cannot be signalled; or it is ending, so it cannot be paused.',
+  },
   GROUP_NOT_FOUND: { rpc: -32013, exit: 1, about: 'No group has this name.' },
   GROUP_NOT_EMPTY: { rpc: -32023, exit: 1, about: 'The group has jobs that have not ended, so it cannot be removed.' },
   GROUP_EXISTS: { rpc: -32028, exit: 1, about: 'A group has this name already, with other settings.' },

@@ -303,6 +303,20 @@ export const eventViewSchema = z
   .meta({ id: 'Event', description: 'Something that happened to a job.' });
 export type EventView = z.infer<typeof eventViewSchema>;
 
+/** What tells jobs from others, in every method that takes it. All that is named must hold. */
+export const jobFilterFields = {
+  statuses: z.array(z.enum(jobStatuses)).min(1).optional().describe('Only jobs in one of these. Absent: in any.'),
+  group: z.string().optional().describe('Only jobs of this group. One that does not exist has none.'),
+  name: z.string().min(1).max(200).optional().describe('Only jobs with this name. `*` stands for any text: `build-*`.'),
+  scope: z.string().min(1).max(100).optional().describe('Only jobs of this scope.'),
+  olderThanMs: durationMs
+    .optional()
+    .describe(
+      'Only jobs that were submitted longer ago than this, in ms; of those that have ended, that ended longer ago.',
+    ),
+};
+export type JobFilter = z.output<z.ZodObject<typeof jobFilterFields>>;
+
 export const bulkReportSchema = z
   .object({
     requested: z.int().describe('Jobs that were named, each counted once.'),

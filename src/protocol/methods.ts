@@ -2,7 +2,15 @@ import { z } from 'zod';
 import type { ErrorCode } from './errors.ts';
 import { groupNameSchema, groupSettings, groupViewSchema, runPendingSchema } from './groups.ts';
 import { healthSchema } from './health.ts';
-import { bulkReportSchema, eventViewSchema, jobIdSchema, jobSpecSchema, jobStatuses, jobViewSchema } from './jobs.ts';
+import {
+  bulkReportSchema,
+  eventViewSchema,
+  jobFilterFields,
+  jobIdSchema,
+  jobSpecSchema,
+  jobStatuses,
+  jobViewSchema,
+} from './jobs.ts';
 
 /** Most jobs that one call may name: the report on each must fit a frame. */
 export const maxJobIds = 5_000;
@@ -138,12 +146,12 @@ export const methods = {
     result: z.object({ job: jobViewSchema }),
   },
   list: {
-    about: 'One page of jobs, by id. A group that does not exist has none; that is no error.',
+    about:
+      'One page of jobs, by id. A group that does not exist has none; that is no error. The daemon looks through so many records a call, so a page may be empty and not the last.',
     repeat: 'safe',
     errors: [],
     params: z.strictObject({
-      statuses: z.array(z.enum(jobStatuses)).min(1).optional().describe('Only jobs in one of these. Absent: in any.'),
-      group: z.string().optional().describe('Only jobs of this group.'),
+      ...jobFilterFields,
       order: z.enum(['oldest', 'newest']).optional().describe('Which come first. Absent: `oldest`.'),
       cursor: jobIdSchema.optional().describe('`nextCursor` of the page before. Absent: the first page.'),
       limit: z
@@ -156,6 +164,21 @@ export const methods = {
     }),
     result: z.object({
       jobs: z.array(jobViewSchema),
+      nextCursor: jobIdSchema.nullable().describe('`null`: this is the last page.'),
+    }),
+  },
+  select: {
+    about:
+      'Ids of the jobs that a filter means, in order: what bulk work takes. The daemon looks through so many records a call, so a page may be empty and not the last. With `jobIds`, those of them that exist and for which the rest holds.',
+    repeat: 'safe',
+    errors: [],
+    params: z.strictObject({
+      ...jobFilterFields,
+      jobIds: jobIds.optional().describe('Only these. Absent: all.'),
+      cursor: jobIdSchema.optional().describe('`nextCursor` of the page before. Absent: the first page.'),
+    }),
+    result: z.object({
+      jobIds: z.array(jobIdSchema),
       nextCursor: jobIdSchema.nullable().describe('`null`: this is the last page.'),
     }),
   },
@@ -235,6 +258,23 @@ export const methods = {
     params: z.strictObject({ jobIds, signal: z.enum(signalNames) }),
     result: bulkReportSchema,
   },
+  pause: {
+    about:
+      'Has jobs stand still: queued ones do not start, the processes of running ones are frozen. Their time limits stand still with them. To pause a paused job is no error and changes nothing.',
+    repeat: 'safe',
+    errors: ['STORE_FAILED'],
+    errorsPerJob: ['JOB_NOT_FOUND', 'JOB_NOT_RUNNING'],
+    params: z.strictObject({ jobIds }),
+    result: bulkReportSchema,
+  },
+  resume: {
+    about: 'Has paused jobs go on where they were. To resume a job that is not paused is no error and changes nothing.',
+    repeat: 'safe',
+    errors: ['STORE_FAILED'],
+    errorsPerJob: ['JOB_NOT_FOUND', 'JOB_NOT_RUNNING'],
+    params: z.strictObject({ jobIds }),
+    result: bulkReportSchema,
+  },
   remove: {
     about: 'Deletes the record, the events and the output of jobs that have ended.',
     repeat: 'once',
@@ -281,6 +321,28 @@ export const methods = {
     errors: ['GROUP_NOT_FOUND', 'STORE_FAILED'],
     params: z.strictObject({ name: z.string() }),
     result: runPendingSchema,
+  },
+  'group.pause': {
+    about:
+      'Has a group start nothing more, until `group.resume`. Its running jobs are paused too, unless they may go on.',
+    repeat: 'safe',
+    errors: ['GROUP_NOT_FOUND', 'STORE_FAILED'],
+    params: z.strictObject({
+      name: z.string(),
+      running: z
+        .enum(['pause', 'letRun'])
+        .optional()
+        .describe('`pause`: its running jobs stand still. `letRun`: they go on to their end. Absent: `pause`.'),
+    }),
+    result: z.object({ group: groupViewSchema, report: bulkReportSchema.describe('On its running jobs.') }),
+  },
+  'group.resume': {
+    about:
+      'Has a group start jobs again. The jobs that were paused with it go on; those that were paused by themselves stay so.',
+    repeat: 'safe',
+    errors: ['GROUP_NOT_FOUND', 'STORE_FAILED'],
+    params: z.strictObject({ name: z.string() }),
+    result: z.object({ group: groupViewSchema, report: bulkReportSchema.describe('On the jobs that go on.') }),
   },
   'daemon.status': {
     about: 'What the daemon is, where its things are, and how many jobs it has in each status.',

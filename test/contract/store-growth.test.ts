@@ -14,7 +14,7 @@ import {
   justQueued,
   withPhase,
 } from '../../src/daemon/core/index.ts';
-import { type JobQuery, SqliteStore } from '../../src/daemon/store/index.ts';
+import { type JobQuery, type SketchQuery, SqliteStore } from '../../src/daemon/store/index.ts';
 import { type JobStatus, jobStatuses } from '../../src/protocol/index.ts';
 import { makeFinishedJobs } from '../support/finished-jobs.ts';
 import { groupOf, jobOf } from '../support/records.ts';
@@ -40,11 +40,18 @@ const queries: JobQuery[] = (['newest', 'oldest'] as const).flatMap((order) =>
   ),
 );
 
+const sketchQueries: SketchQuery[] = queries.flatMap((query) => [
+  { ...query, scope: null },
+  { ...query, scope: 'gone' },
+]);
+
 /** Everything that a daemon asks of its store. */
 function useAll(store: SqliteStore, nextId: number): void {
   store.load();
   store.countJobs();
   for (const query of queries) store.listJobIds(query);
+  for (const query of sketchQueries) store.listSketches(query);
+  store.sketchesOf([77, nextId]);
   store.findJob(nextId - 1);
   store.findJobByKey('key 77');
   store.lastEvent();
@@ -155,6 +162,11 @@ describe('20,000 jobs that have ended', () => {
       const seen: number[] = [];
       for (let cursor: number | null = null; ; ) {
         const ids: number[] = store.listJobIds({ order, group, statuses, cursor, limit: 90 });
+        const sketches = store.listSketches({ order, group, statuses, cursor, limit: 90, scope: null });
+        assert.deepEqual(
+          sketches.map(({ id }) => id),
+          ids,
+        );
         if (ids.length === 0) break;
         seen.push(...ids);
         cursor = ids.at(-1) as number;

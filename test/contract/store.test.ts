@@ -15,6 +15,7 @@ import {
   type Job,
   type JobPhase,
   justQueued,
+  justRunning,
   withAttempt,
   withPhase,
 } from '../../src/daemon/core/index.ts';
@@ -65,7 +66,7 @@ const failed: JobPhase = { status: 'failed', cause: 'exit', finishedWallMs: wall
 const lives: Record<JobStatus, { states: Job[]; comesBackAs?: JobPhase }> = (() => {
   const first = queued(1);
   const starting = beginAttempt(first, 'cgroup');
-  const running = withPhase(started(first), { status: 'running', deadlineMonoMs: null });
+  const running = withPhase(started(first), justRunning);
   const stopping = withPhase(
     withAttempt(running, { cause: 'exit', exit: { code: null, signal: 'SIGSEGV' }, strays: 3 }),
     { status: 'stopping', escalateAtMonoMs: 5, killed: true, unkillable: true },
@@ -78,8 +79,8 @@ const lives: Record<JobStatus, { states: Job[]; comesBackAs?: JobPhase }> = (() 
       comesBackAs: { status: 'starting', stopRequested: null },
     },
     running: {
-      states: [first, starting, withPhase(running, { status: 'running', deadlineMonoMs: 77 })],
-      comesBackAs: { status: 'running', deadlineMonoMs: null },
+      states: [first, starting, withPhase(running, { ...justRunning, deadlineMonoMs: 77 })],
+      comesBackAs: justRunning,
     },
     stopping: {
       states: [first, starting, running, stopping],
@@ -153,7 +154,7 @@ function storeContract(name: string, place: (t: TestContext) => Place): void {
       const { store } = opened(t);
       const jobs = [1, 2, 3, 4].map((id) => queued(id));
       const [first, second, third] = jobs as [Job, Job, Job, Job];
-      const running = withPhase(started(third), { status: 'running', deadlineMonoMs: null });
+      const running = withPhase(started(third), justRunning);
       store.commit(
         [...jobs.toReversed().map(added), moved(first, withPhase(first, failed)), moved(third, running)],
         wallMs,
@@ -359,6 +360,33 @@ function storeContract(name: string, place: (t: TestContext) => Place): void {
     ];
     for (const { name: about, query, ids } of lists)
       test(`list gives ${about}`, (t) => assert.deepEqual(listIds(filled(t), query), ids));
+
+    test('a sketch has what a filter looks at; those of a scope are found by it', (t) => {
+      const { store } = opened(t);
+      const ended: JobPhase = { status: 'failed', cause: 'exit', finishedWallMs: wallMs + 5 };
+      const first = queued(1, { name: 'one', scope: 's', group: 'default' });
+      store.commit([added(first), added(queued(2)), added(queued(3, { scope: 's' }))], wallMs);
+      store.commit([moved(first, withPhase(first, ended))], wallMs);
+      const sketchOf = (id: number, known: object) => ({
+        id,
+        status: 'queued',
+        group: 'default',
+        name: null,
+        scope: null,
+        submittedWallMs: wallMs + id,
+        finishedWallMs: null,
+        ...known,
+      });
+      const sketches = [
+        sketchOf(1, { status: 'failed', name: 'one', scope: 's', finishedWallMs: wallMs + 5 }),
+        sketchOf(2, {}),
+        sketchOf(3, { scope: 's' }),
+      ];
+      assert.deepEqual(store.listSketches({ ...everything, scope: null }), sketches);
+      assert.deepEqual(store.listSketches({ ...everything, scope: 's' }), [sketches[0], sketches[2]]);
+      assert.deepEqual(store.listSketches({ ...everything, scope: 's', order: 'newest', limit: 1 }), [sketches[2]]);
+      assert.deepEqual(store.sketchesOf([3, 9, 1]), [sketches[2], sketches[0]]);
+    });
 
     for (const order of ['oldest', 'newest'] as const) {
       test(`pages of the ${order} hold each job once, though jobs are added and removed in between`, (t) => {

@@ -11,6 +11,7 @@ import {
   type GroupSettings,
   type Instant,
   isDrained,
+  isPaused,
   type Job,
   killPatienceMs,
   nextDeadline,
@@ -79,12 +80,14 @@ class Scenario {
 }
 
 /** `stopping max-runtime, 2 strays`: all that a scenario is about, in words. */
-function tell({ phase, attempts }: Job): string {
+function tell(job: Job): string {
+  const { phase, attempts } = job;
   const attempt = attempts.at(-1);
   const cause = 'cause' in phase ? phase.cause : phase.status === 'queued' ? null : attempt?.cause;
   return [
     phase.status,
     ...(cause ? [` ${cause}`] : []),
+    ...(isPaused(job) ? [' paused'] : []),
     ...(attempt?.strays ? [` +${attempt.strays}`] : []),
     ...(phase.status === 'stopping' && phase.unkillable ? [' unkillable'] : []),
   ].join('');
@@ -137,6 +140,15 @@ const signal = (jobIds = [1], name: SignalName = 'SIGHUP'): Event => ({
   signal: name,
   ...bulk(jobIds),
 });
+const pause = (jobIds = [1]): Event => ({ type: 'pause', ...bulk(jobIds) });
+const resume = (jobIds = [1]): Event => ({ type: 'resume', ...bulk(jobIds) });
+const pauseGroup = (running: 'pause' | 'letRun' = 'pause', name = 'default'): Event => ({
+  type: 'pauseGroup',
+  request: 1,
+  name,
+  running,
+});
+const resumeGroup = (name = 'default'): Event => ({ type: 'resumeGroup', request: 1, name });
 const remove = (jobIds = [1]): Event => ({ type: 'remove', ...bulk(jobIds) });
 const setGroup = (settings: GroupSettings, name = 'default'): Event => ({
   type: 'setGroup',
@@ -747,7 +759,188 @@ const shutdowns: Case[] = [
   },
 ];
 
-for (const [about, cases] of Object.entries({ ends, stops, strays, starting, requests, shutdowns })) {
+const pauses: Case[] = [
+  {
+    name: 'a paused job is frozen, its max runtime stands still, and goes on with what was left',
+    steps: [
+      ...running({ maxRuntimeMs: 100 }),
+      [50, pause(), 'running paused', ['freeze 1', 'done 1 of 1']],
+      [5_000, tick, 'running paused', []],
+      [9_000, resume(), 'running', ['thaw 1', 'done 1 of 1']],
+      [9_059, tick, 'running', []],
+      [9_060, tick, 'stopping max-runtime', ['terminate 1']],
+    ],
+  },
+  {
+    name: 'a job whose time is over in the turn in which it is paused is not ended',
+    steps: [
+      ...running({ maxRuntimeMs: 100 }),
+      [110, [pause(), tick], 'running paused', ['freeze 1', 'done 1 of 1']],
+      [900, [resume(), tick], 'stopping max-runtime', ['thaw 1', 'done 1 of 1', 'terminate 1']],
+    ],
+  },
+  {
+    name: 'pausing twice and resuming twice is done',
+    steps: [
+      ...running({ maxRuntimeMs: 100 }),
+      [20, [pause(), pause()], 'running paused', ['freeze 1', 'done 1 of 1', 'done 1 of 1']],
+      [30, pause(), 'running paused', ['done 1 of 1']],
+      [40, [resume(), resume()], 'running', ['thaw 1', 'done 1 of 1', 'done 1 of 1']],
+      [129, tick, 'running', []],
+      [130, tick, 'stopping max-runtime', ['terminate 1']],
+    ],
+  },
+  {
+    name: 'a queued job that is paused does not start until it is resumed; others pass it by',
+    group: { parallel: 1 },
+    steps: [
+      [
+        0,
+        [submit({ priority: 5 }, {}), pause()],
+        'queued paused, starting',
+        ['new 1, new 2', 'done 1 of 1', 'launch 2'],
+      ],
+      [10, launchFailed(2), 'queued paused, failed spawn-error', ['finished 2']],
+      [20, resume(), 'starting, failed spawn-error', ['done 1 of 1', 'launch 1']],
+    ],
+  },
+  {
+    name: 'the start deadline of a paused job stands still, and goes on with what was left',
+    group: { parallel: 0 },
+    steps: [
+      [0, submit({ startDeadlineMs: 100 }), 'queued', ['new 1']],
+      [60, pause(), 'queued paused', ['done 1 of 1']],
+      [5_000, tick, 'queued paused', []],
+      [6_000, resume(), 'queued', ['done 1 of 1']],
+      [6_039, tick, 'queued', []],
+      [6_040, tick, 'failed start-deadline', ['finished 1']],
+    ],
+  },
+  {
+    name: 'a delay goes on while the job is paused',
+    steps: [
+      [0, [submit({ delayMs: 100 }), pause()], 'queued paused', ['new 1', 'done 1 of 1']],
+      [100, tick, 'queued paused', []],
+      [200, resume(), 'starting', ['done 1 of 1', 'launch 1']],
+    ],
+  },
+  {
+    name: 'a job that is paused while starting is frozen as soon as there is a process',
+    steps: [
+      submitted({ maxRuntimeMs: 100 }),
+      [5, pause(), 'starting paused', ['done 1 of 1']],
+      [10, launched(), 'running paused', ['freeze 1']],
+      [500, tick, 'running paused', []],
+      [510, resume(), 'running', ['thaw 1', 'done 1 of 1']],
+      [610, tick, 'stopping max-runtime', ['terminate 1']],
+    ],
+  },
+  {
+    name: 'a job that is paused and resumed while starting is not frozen',
+    steps: [
+      submitted(),
+      [5, [pause(), resume()], 'starting', ['done 1 of 1', 'done 1 of 1']],
+      [10, launched(), 'running', []],
+    ],
+  },
+  {
+    name: 'a paused job that is cancelled while starting is terminated, not frozen',
+    steps: [
+      submitted(),
+      [5, [pause(), cancel()], 'starting cancel paused', ['done 1 of 1', 'done 1 of 1']],
+      [10, launched(), 'stopping cancel', ['terminate 1']],
+    ],
+  },
+  {
+    name: 'a paused job can be cancelled, killed and shut down',
+    group: { parallel: 3 },
+    steps: [
+      [
+        0,
+        submit({}, {}, {}),
+        'starting, starting, starting',
+        ['new 1, new 2, new 3', 'launch 1', 'launch 2', 'launch 3'],
+      ],
+      [10, [launched(), launched(2), launched(3)], 'running, running, running', []],
+      [
+        20,
+        pause([1, 2, 3]),
+        'running paused, running paused, running paused',
+        ['freeze 1', 'freeze 2', 'freeze 3', 'done 3 of 3'],
+      ],
+      [30, cancel(), 'stopping cancel, running paused, running paused', ['terminate 1', 'done 1 of 1']],
+      [40, kill([2]), 'stopping cancel, stopping cancel, running paused', ['kill 2', 'done 1 of 1']],
+      [50, shutdown, 'stopping cancel, stopping cancel, stopping supervisor-lost', ['terminate 3']],
+    ],
+  },
+  {
+    name: 'a job that is stopping or has ended is neither paused nor resumed',
+    steps: [
+      ...running(),
+      [20, cancel(), 'stopping cancel', ['terminate 1', 'done 1 of 1']],
+      [21, pause(), 'stopping cancel', ['done 0 of 1, JOB_NOT_RUNNING 1']],
+      [22, resume(), 'stopping cancel', ['done 0 of 1, JOB_NOT_RUNNING 1']],
+      [23, ended(), 'cancelled cancel', ['finished 1']],
+      [24, pause([1, 2]), 'cancelled cancel', ['done 0 of 2, JOB_NOT_RUNNING 1, JOB_NOT_FOUND 2']],
+      [25, resume([1, 2]), 'cancelled cancel', ['done 0 of 2, JOB_NOT_RUNNING 1, JOB_NOT_FOUND 2']],
+    ],
+  },
+  {
+    name: 'a paused job whose process somebody else kills ends; what is left of it is thawed to be ended',
+    steps: [
+      ...running(),
+      [20, pause(), 'running paused', ['freeze 1', 'done 1 of 1']],
+      [30, ended(1, { signal: 'SIGKILL', remaining: 2 }), 'stopping signal +2', ['terminate 1']],
+      [40, emptied(), 'failed signal +2', ['finished 1']],
+    ],
+  },
+  {
+    name: 'a paused job that is run again stays paused',
+    steps: [
+      ...running({ onSupervisorLost: 'retry' }),
+      [20, pause(), 'running paused', ['freeze 1', 'done 1 of 1']],
+      [30, shutdown, 'stopping supervisor-lost', ['terminate 1']],
+      [40, ended(), 'queued paused', []],
+    ],
+  },
+  {
+    name: 'a paused group starts nothing and its running jobs are frozen; what was paused by itself stays so',
+    group: { parallel: 3, maxQueued: 9 },
+    steps: [
+      [0, submit({}, {}), 'starting, starting', ['new 1, new 2', 'launch 1', 'launch 2']],
+      [10, [launched(), launched(2)], 'running, running', []],
+      [20, pause(), 'running paused, running', ['freeze 1', 'done 1 of 1']],
+      [30, pauseGroup(), 'running paused, running paused', ['freeze 2', 'done 2 of 2']],
+      [40, submit({}), 'running paused, running paused, queued', ['new 3']],
+      [50, resumeGroup(), 'running paused, running, starting', ['thaw 2', 'done 1 of 1', 'launch 3']],
+    ],
+  },
+  {
+    name: 'a job that was paused with its group and then by itself stays paused when the group goes on',
+    steps: [
+      ...running(),
+      [20, [pauseGroup(), pause()], 'running paused', ['freeze 1', 'done 1 of 1', 'done 1 of 1']],
+      [30, resumeGroup(), 'running paused', ['done 0 of 0']],
+      [40, resume(), 'running', ['thaw 1', 'done 1 of 1']],
+    ],
+  },
+  {
+    name: 'a paused group may let its jobs run to their end',
+    group: { parallel: 1 },
+    steps: [
+      [0, submit({}, {}), 'starting, queued', ['new 1, new 2', 'launch 1']],
+      [10, [launched(), pauseGroup('letRun')], 'running, queued', ['done 0 of 0']],
+      [20, exited(), 'completed exit, queued', ['finished 1']],
+      [30, resumeGroup(), 'completed exit, starting', ['done 0 of 0', 'launch 2']],
+    ],
+  },
+  {
+    name: 'a group that does not exist is neither paused nor resumed',
+    steps: [[0, [pauseGroup('pause', 'nope'), resumeGroup('nope')], '', ['GROUP_NOT_FOUND', 'GROUP_NOT_FOUND']]],
+  },
+];
+
+for (const [about, cases] of Object.entries({ ends, stops, strays, starting, requests, shutdowns, pauses })) {
   describe(about, () => {
     for (const { name, group, steps } of cases) {
       test(name, () => {
@@ -770,6 +963,8 @@ const ways: Record<string, { group?: { parallel: number }; events: readonly Even
   queued: { group: { parallel: 0 }, events: [submit({})] },
   starting: { events: [submit({})] },
   running: { events: [submit({ maxRuntimeMs: 100 }), launched()] },
+  held: { group: { parallel: 0 }, events: [submit({ startDeadlineMs: 100 }), pause()] },
+  paused: { events: [submit({ maxRuntimeMs: 100 }), launched(), pause()] },
   stopping: { events: [submit({}), launched(), cancel()] },
   draining: { events: [submit({}), launched(), exited(1, { remaining: 1 })] },
   completed: { events: [submit({}), launched(), exited()] },
@@ -781,6 +976,10 @@ const everyEvent: readonly Event[] = [
   cancel(),
   kill(),
   signal(),
+  pause(),
+  resume(),
+  pauseGroup(),
+  resumeGroup(),
   remove(),
   setGroup({ parallel: 2 }),
   setGroup({ ratePerSecond: 2 }),
@@ -885,6 +1084,22 @@ describe('undo', () => {
         before: [setGroup({ mode: 'manual', ratePerSecond: 0.1 }), submit({}, {})],
         lost: [runPending()],
       },
+      { name: 'a pause', before: [submit({ maxRuntimeMs: 5 }, {}), launched()], lost: [pause()] },
+      { name: 'a resume', before: [submit({ maxRuntimeMs: 5_000 }, {}), launched(), pause()], lost: [resume()] },
+      {
+        name: 'the pause of a queued job',
+        group: { parallel: 0 },
+        before: [submit({ startDeadlineMs: 9_000 }, {})],
+        lost: [pause()],
+      },
+      {
+        name: 'the resume of a queued job',
+        group: { parallel: 0 },
+        before: [submit({ startDeadlineMs: 9_000 }, {}), pause()],
+        lost: [resume()],
+      },
+      { name: 'the pause of a group', before: [submit({}, {}), launched()], lost: [pauseGroup()] },
+      { name: 'the resume of a group', before: [submit({}, {}), launched(), pauseGroup()], lost: [resumeGroup()] },
       { name: 'a removal', before: [submit({}, {}), launched(), exited()], lost: [remove()] },
     ];
 

@@ -472,7 +472,9 @@ describe('why a job has not started', () => {
     const daemon = new Daemon(groupOf('g', { parallel: 0 }));
     daemon.submit({ group: 'g', delayMs: 50 });
     const job = daemon.job(1);
-    apply(daemon.state, [{ kind: 'job', before: job, after: { ...job, queue: { ...job.queue, held: true } } }]);
+    apply(daemon.state, [
+      { kind: 'job', before: job, after: { ...job, queue: { ...job.queue, held: { by: 'job', startLeftMs: null } } } },
+    ]);
     assert.equal(daemon.why(1), 'It is paused. Let it go on: corral resume 1');
   });
 

@@ -9,12 +9,13 @@ import { pauseAdmission, submit } from './admitting.ts';
 import { dueJobs } from './deadlines.ts';
 import { bulk, type Decision, jobNotFound, merge, nothing, onLive, replace } from './decision.ts';
 import { finish, finishUnstarted, leaderExited } from './ending.ts';
-import type { Event } from './events.ts';
+import type { EndedJobs, Event } from './events.ts';
 import { addGroup, removeGroup, setGroup } from './groups.ts';
 import { lackedSpace, launched } from './launching.ts';
 import { runPending } from './manual.ts';
 import { currentAttempt, type Instant, type Job, type State } from './model.ts';
 import { outputKept, outputMeasured } from './output-limit.ts';
+import { pause, pauseGroup, resume, resumeGroup } from './pausing.ts';
 import { wake } from './queue.ts';
 import { kill, shutdown, stop, stopFor } from './stopping.ts';
 import { waitedEnough } from './waiting.ts';
@@ -37,13 +38,13 @@ export function decide(state: State, event: Event, now: Instant): Decision {
         if (job?.phase.status === 'running' || job?.phase.status === 'stopping') {
           return { changes: [], effects: [{ type: 'signal', jobId, signal: event.signal }] };
         }
-        const known = job ?? event.ended.get(jobId);
-        if (known === undefined) throw jobNotFound(jobId);
-        throw new CorralError(
-          'JOB_NOT_RUNNING',
-          `Job ${jobId} is ${known.phase.status}; only a running job can be signalled.`,
-        );
+        const { status } = known(state, jobId, event.ended).phase;
+        throw new CorralError('JOB_NOT_RUNNING', `Job ${jobId} is ${status}; only a running job can be signalled.`);
       });
+    case 'pause':
+      return bulk(event.request, event.jobIds, (jobId) => pause(known(state, jobId, event.ended), 'job', now));
+    case 'resume':
+      return bulk(event.request, event.jobIds, (jobId) => resume(known(state, jobId, event.ended), now));
     case 'remove':
       return bulk(event.request, event.jobIds, (jobId) => {
         const job = state.live.get(jobId);
@@ -65,6 +66,10 @@ export function decide(state: State, event: Event, now: Instant): Decision {
       return removeGroup(state, event);
     case 'runPending':
       return runPending(state, event, now);
+    case 'pauseGroup':
+      return pauseGroup(state, event, now);
+    case 'resumeGroup':
+      return resumeGroup(state, event, now);
     case 'launched':
       return launched(state, event, now);
     case 'launchFailed':
@@ -94,6 +99,13 @@ export function decide(state: State, event: Event, now: Instant): Decision {
     default:
       return unreachable(event);
   }
+}
+
+/** @throws CorralError `JOB_NOT_FOUND` */
+function known(state: State, jobId: number, ended: EndedJobs): Job {
+  const job = state.live.get(jobId) ?? ended.get(jobId);
+  if (job === undefined) throw jobNotFound(jobId);
+  return job;
 }
 
 /** A deadline of the job has come. */

@@ -29,6 +29,18 @@ export type Event =
       readonly signal: SignalName;
     }
   | {
+      readonly type: 'pause';
+      readonly request: RequestId;
+      readonly jobIds: readonly number[];
+      readonly ended: EndedJobs;
+    }
+  | {
+      readonly type: 'resume';
+      readonly request: RequestId;
+      readonly jobIds: readonly number[];
+      readonly ended: EndedJobs;
+    }
+  | {
       readonly type: 'remove';
       readonly request: RequestId;
       readonly jobIds: readonly number[];
@@ -57,6 +69,13 @@ export type Event =
       /** In which its processes are held. */
       readonly tier: string;
     }
+  | {
+      readonly type: 'pauseGroup';
+      readonly request: RequestId;
+      readonly name: string;
+      readonly running: 'pause' | 'letRun';
+    }
+  | { readonly type: 'resumeGroup'; readonly request: RequestId; readonly name: string }
   | { readonly type: 'launched'; readonly jobId: number; readonly leader: ProcessIdentity }
   | { readonly type: 'launchFailed'; readonly jobId: number; readonly message: string; readonly exit: LeaderExit }
   /** There was no room on the disk for the job's output. It is no fault of the job's: it goes back to the queue. */
@@ -104,6 +123,8 @@ export function asksForRecord(event: Event): boolean {
     case 'setGroup':
     case 'removeGroup':
     case 'runPending':
+    case 'pauseGroup':
+    case 'resumeGroup':
       return true;
     default:
       return false;
@@ -112,7 +133,16 @@ export function asksForRecord(event: Event): boolean {
 
 /** Whether the effect ends or signals processes, and promises nothing: it need not wait for the disk. */
 export function reachesProcesses(effect: Effect): boolean {
-  return effect.type === 'terminate' || effect.type === 'kill' || effect.type === 'signal';
+  switch (effect.type) {
+    case 'terminate':
+    case 'kill':
+    case 'signal':
+    case 'freeze':
+    case 'thaw':
+      return true;
+    default:
+      return false;
+  }
 }
 
 /** What the shells do once the changes of the same decision are committed. */
@@ -120,7 +150,7 @@ export type Effect =
   | { readonly type: 'reply'; readonly request: RequestId; readonly result: unknown }
   | { readonly type: 'refuse'; readonly request: RequestId; readonly code: ErrorCode; readonly message: string }
   | { readonly type: 'launch'; readonly job: Job }
-  /** SIGTERM, then SIGCONT, to every process of the attempt: a stopped one could not act on the SIGTERM. */
+  /** SIGTERM, then SIGCONT, to every process of the attempt, frozen or not: a stopped one could not act on the SIGTERM. */
   | { readonly type: 'terminate'; readonly jobId: number }
   /** SIGKILL to every process of the attempt, and to those that they fork meanwhile. */
   | { readonly type: 'kill'; readonly jobId: number }
@@ -130,4 +160,7 @@ export type Effect =
   | { readonly type: 'removeOutput'; readonly job: Job }
   /** Gives back the room of what was dropped. */
   | { readonly type: 'dropOutput'; readonly job: Job }
+  /** Every process of the attempt stands still, until it is thawed, terminated or killed. */
+  | { readonly type: 'freeze'; readonly jobId: number }
+  | { readonly type: 'thaw'; readonly jobId: number }
   | { readonly type: 'finished'; readonly job: Job };

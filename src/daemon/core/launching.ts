@@ -8,13 +8,16 @@ import {
   type Attempt,
   currentAttempt,
   type Instant,
+  isPaused,
   type Job,
   justRunning,
+  type RunningPhase,
   type State,
   type Usage,
   withAttempt,
   withPhase,
 } from './model.ts';
+import { standStill } from './pausing.ts';
 import { stop } from './stopping.ts';
 import { inQueue } from './waiting.ts';
 
@@ -45,10 +48,13 @@ export function launched(state: State, event: Extract<Event, { type: 'launched' 
     if (job.phase.status !== 'starting') return nothing;
     const { stopRequested } = job.phase;
     const { maxRuntimeMs } = job.definition.policies;
-    const running = withPhase(withAttempt(job, { leader: event.leader, startedWallMs: now.wallMs }), {
+    const phase: RunningPhase = {
       ...justRunning,
       deadlineMonoMs: maxRuntimeMs === null ? null : now.monoMs + maxRuntimeMs,
-    });
+    };
+    const running = withPhase(withAttempt(job, { leader: event.leader, startedWallMs: now.wallMs }), phase);
+    if (stopRequested === null && isPaused(job))
+      return replace(job, withPhase(running, standStill(phase, now)), { type: 'freeze', jobId: job.id });
     if (stopRequested === null) return replace(job, running);
     const stopping = stop(running, stopRequested, now);
     return merge([replace(job, running), stopping]);

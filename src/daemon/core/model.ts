@@ -128,6 +128,8 @@ export interface RunningPhase {
   readonly status: 'running';
   /** When its max runtime is over. */
   readonly deadlineMonoMs: number | null;
+  /** Since when its processes are frozen. Its deadlines are those of that moment, and move on with it (pausing.ts). */
+  readonly paused: { readonly sinceMonoMs: number } | null;
 }
 
 export interface EndedPhase {
@@ -169,12 +171,20 @@ export interface QueueRecord {
   readonly sinceWallMs: number;
   /** It is not started before this. `wall`: whatever the wall clock then says; `elapsed`: when so much time has passed. */
   readonly notBefore: { readonly wallMs: number; readonly clock: 'wall' | 'elapsed' } | null;
-  /** A client said that it must not start. */
-  readonly held: boolean;
+  /** A client paused it: it does not start, and what runs of it stands still. */
+  readonly held: HeldBack | null;
   /** Retries so far, since it was submitted or retried by a client. */
   readonly retries: number;
   /** When its newest attempts failed, newest last: what the breaker counts. */
   readonly failuresWallMs: readonly number[];
+}
+
+/** A pause, as it survives the daemon and the attempt. */
+export interface HeldBack {
+  /** Whoever pauses a group goes on with the jobs that this paused, not with those that were paused by themselves. */
+  readonly by: 'job' | 'group';
+  /** What was left of its start deadline; `null` where it had none. */
+  readonly startLeftMs: number | null;
 }
 
 export interface Group {
@@ -280,7 +290,7 @@ export function withAttempt(job: Job, fields: Partial<Attempt>): Job {
 }
 
 /** A job that has just begun to run, without a limit. */
-export const justRunning: RunningPhase = { status: 'running', deadlineMonoMs: null };
+export const justRunning: RunningPhase = { status: 'running', deadlineMonoMs: null, paused: null };
 
 /** A job that waits for nothing but a slot. */
 export const justQueued: JobPhase = { status: 'queued', readyAtMonoMs: null, startByMonoMs: null };
@@ -303,9 +313,19 @@ export function holdsSlot(status: JobStatus): boolean {
   return status === 'starting' || status === 'running' || status === 'stopping';
 }
 
+/** Whether a client has paused the job. One that stops its own processes is not paused. */
+export function isPaused({ phase, queue }: Job): boolean {
+  return queue.held !== null && canBePaused(phase.status);
+}
+
+/** Before and while it runs. What is being ended must not stand still. */
+export function canBePaused(status: JobStatus): boolean {
+  return status === 'queued' || status === 'starting' || status === 'running';
+}
+
 /** Whether nothing but a slot keeps the job from starting. */
 export function isReady({ phase, queue }: Job): boolean {
-  return phase.status === 'queued' && phase.readyAtMonoMs === null && !queue.held;
+  return phase.status === 'queued' && phase.readyAtMonoMs === null && queue.held === null;
 }
 
 function earliest(...times: readonly (number | null)[]): number | null {
@@ -319,7 +339,7 @@ export function deadlineOf(job: Job): number | null {
     case 'queued':
       return earliest(job.phase.readyAtMonoMs, job.phase.startByMonoMs);
     case 'running':
-      return job.phase.deadlineMonoMs;
+      return job.phase.paused === null ? job.phase.deadlineMonoMs : null;
     case 'stopping':
       return job.phase.escalateAtMonoMs;
     default:

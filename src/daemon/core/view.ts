@@ -1,5 +1,13 @@
 import type { AttemptView, GroupView, JobView, PoliciesView } from '../../protocol/index.ts';
-import { type Attempt, type GroupState, hasEnded, isUnkillable, type Job, type JobDefinition } from './model.ts';
+import {
+  type Attempt,
+  type GroupState,
+  hasEnded,
+  isPaused,
+  isUnkillable,
+  type Job,
+  type JobDefinition,
+} from './model.ts';
 
 /** What the file system knows about a job's output. */
 export interface OutputFacts {
@@ -34,7 +42,7 @@ export function viewOf(job: Job, output: OutputFacts, waitingFor: string | null)
     attempt: attempt?.number ?? 0,
     attempts: job.attempts.map(attemptView),
     strays: attempt?.strays ?? 0,
-    paused: queue.held,
+    paused: isPaused(job),
     waitingFor,
     notBefore: phase.status === 'queued' ? isoOrNull(queue.notBefore?.wallMs) : null,
     after: [...definition.after],

@@ -15,7 +15,7 @@ export function firstQueueRecord(job: Pick<Job, 'definition'>, now: Instant): Qu
         : delayMs === null
           ? null
           : { wallMs: now.wallMs + delayMs, clock: 'elapsed' },
-    held: false,
+    held: null,
     retries: 0,
     failuresWallMs: [],
   };
@@ -26,19 +26,27 @@ export function inQueue(job: Job, now: Instant): Job {
   return { ...job, expiresWallMs: null, phase: queuedPhase(job, now) };
 }
 
-function queuedPhase({ definition, queue }: Job, now: Instant): JobPhase {
-  const { notBefore, sinceWallMs, retries } = queue;
-  const { startDeadlineMs, retry } = definition.policies;
+function queuedPhase(job: Job, now: Instant): JobPhase {
+  const { definition, queue } = job;
+  const { notBefore } = queue;
+  const { retry } = definition.policies;
   // After a restart only the wall clock tells how much has passed. One that was set back must not make the wait longer than it was.
   const longest = Math.max(definition.delayMs ?? 0, retry.maxDelayMs);
   const left = notBefore === null ? 0 : notBefore.wallMs - now.wallMs;
   const waitMs = notBefore?.clock === 'wall' ? Math.min(left, wallCheckMs) : Math.min(left, longest);
-  const startsIn = startDeadlineMs === null || retries > 0 ? null : sinceWallMs + startDeadlineMs - now.wallMs;
   return {
     status: 'queued',
     readyAtMonoMs: waitMs <= 0 ? null : now.monoMs + waitMs,
-    startByMonoMs: startsIn === null ? null : now.monoMs + Math.min(Math.max(0, startsIn), startDeadlineMs ?? 0),
+    startByMonoMs: startByMonoMs(job, now),
   };
+}
+
+/** When a queued job must have started; while it is paused, never. */
+export function startByMonoMs({ definition, queue }: Job, now: Instant): number | null {
+  const { startDeadlineMs } = definition.policies;
+  if (startDeadlineMs === null || queue.retries > 0 || queue.held !== null) return null;
+  const leftMs = queue.sinceWallMs + startDeadlineMs - now.wallMs;
+  return now.monoMs + Math.min(Math.max(0, leftMs), startDeadlineMs);
 }
 
 /** A queued job whose time has come, or is to be looked at again. */

@@ -1,5 +1,5 @@
 import type { EventView, GroupView, Health, JobStatus, MethodResult } from '../../protocol/index.ts';
-import type { Job, JobDefaults, OutputFacts, Request } from '../core/index.ts';
+import type { Job, JobDefaults, JobSketch, OutputFacts, Request } from '../core/index.ts';
 
 /** What the methods need of the daemon. main.ts puts it together. */
 export interface Backend {
@@ -38,13 +38,16 @@ export interface SupervisorApi {
 export interface StoreReader {
   listEvents(query: { after: number; jobId: number | null; limit: number }): EventView[];
   lastEvent(): number;
-  listJobIds(query: {
+  listSketches(query: {
     statuses: readonly JobStatus[] | null;
     group: string | null;
+    scope: string | null;
     order: 'oldest' | 'newest';
     cursor: number | null;
     limit: number;
-  }): number[];
+  }): JobSketch[];
+  /** Those of the jobs that have a record. */
+  sketchesOf(jobIds: readonly number[]): JobSketch[];
 }
 
 export interface OutputApi {

@@ -99,6 +99,7 @@ class LeafHold implements Hold {
   readonly #shared: Shared;
   #stopWatching: (() => void) | null = null;
   #onEmpty: (() => void) | null = null;
+  #isFrozen = false;
 
   constructor(path: string, shared: Shared) {
     this.#path = path;
@@ -132,6 +133,22 @@ class LeafHold implements Hold {
   signalAll(signal: NodeJS.Signals): void {
     const leaf = this.#path.slice(this.#shared.mount.length);
     for (const pid of alivePids(this.#path)) signalIf(pid, signal, () => isIn(pid, leaf));
+  }
+
+  /** The kernel freezes the leaf and every cgroup below it; what is frozen can still be killed. cgroups-v2, cgroup.freeze */
+  freeze(): void {
+    this.#isFrozen = true;
+    this.#writeFreeze('1');
+  }
+
+  thaw(): void {
+    if (!this.#isFrozen) return;
+    this.#isFrozen = false;
+    this.#writeFreeze('0');
+  }
+
+  #writeFreeze(state: '0' | '1'): void {
+    ifProcessLives(() => fs.writeFileSync(`${this.#path}/cgroup.freeze`, state));
   }
 
   /** cgroup.kill misses a process whose main thread has exited while others run; a signal to the process does not. */

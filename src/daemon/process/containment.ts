@@ -33,6 +33,10 @@ export interface Hold {
    */
   countAlive(): number | null;
   signalAll(signal: NodeJS.Signals): void;
+  /** None of them runs from here on, nor any that they fork meanwhile. A process that had stopped itself is told from those. */
+  freeze(): void;
+  /** They go on where they were, but for those that had stopped themselves. */
+  thaw(): void;
   /** SIGKILL to all of them, and to those that they fork meanwhile. */
   killAll(): void;
   /** Calls back once, when no process is alive any more. At once if that is so already. */

@@ -61,10 +61,12 @@ export class Runner {
     }
   }
 
-  /** SIGCONT after SIGTERM: a stopped process could not act on it. systemd does the same. */
+  /** Thawed, and SIGCONT, after SIGTERM: a process that stands still could not act on it. systemd does the same. */
   terminate(jobId: number): void {
-    this.#holds.get(jobId)?.signalAll('SIGTERM');
-    this.#holds.get(jobId)?.signalAll('SIGCONT');
+    const hold = this.#holds.get(jobId);
+    hold?.signalAll('SIGTERM');
+    hold?.thaw();
+    hold?.signalAll('SIGCONT');
   }
 
   kill(jobId: number): void {
@@ -73,6 +75,14 @@ export class Runner {
 
   signal(jobId: number, signal: NodeJS.Signals): void {
     this.#holds.get(jobId)?.signalAll(signal);
+  }
+
+  freeze(jobId: number): void {
+    this.#holds.get(jobId)?.freeze();
+  }
+
+  thaw(jobId: number): void {
+    this.#holds.get(jobId)?.thaw();
   }
 
   async #spawn(job: Job, hold: Hold): Promise<{ leader: Leader; startTicks: number }> {

@@ -86,6 +86,8 @@ class ScanHold implements Hold {
   #leader: { pid: number; startTicks: number } | null = null;
   #killing = false;
   #onEmpty: (() => void) | null = null;
+  /** While it is frozen: its processes that stood still already, by themselves. */
+  #stoppedBefore: Set<string> | null = null;
 
   constructor(marker: Marker, reaper: ChildReaper, draining: Set<ScanHold>) {
     this.#marker = marker;
@@ -120,8 +122,42 @@ class ScanHold implements Hold {
     return null;
   }
 
+  /** While it is frozen, SIGSTOP and SIGCONT say what will be once it is thawed, as in tier cgroup. */
   signalAll(signal: NodeJS.Signals): void {
-    this.#signalToFixpoint(signal);
+    const stopped = this.#stoppedBefore;
+    if (stopped === null) this.#signalToFixpoint(signal);
+    else if (signal === 'SIGCONT') stopped.clear();
+    else if (signal === 'SIGSTOP') for (const stat of this.#members()) stopped.add(identity(stat));
+    else this.#signalToFixpoint(signal);
+  }
+
+  /**
+   * SIGSTOP to all that do not stand still, until a look finds none that has not had it: a member that had not may have forked,
+   * or continued another. One that has it runs no more, even if its state does not show that yet.
+   */
+  freeze(): void {
+    const sent = new Set<string>();
+    this.#stoppedBefore ??= new Set();
+    for (let round = 0, isNews = true; isNews && round < maxRounds; round += 1) {
+      isNews = false;
+      for (const stat of this.#members()) {
+        const id = identity(stat);
+        if (isStopped(stat)) {
+          if (!sent.has(id)) this.#stoppedBefore.add(id);
+          continue;
+        }
+        isNews ||= !sent.has(id);
+        sent.add(id);
+        signalExactly(stat, 'SIGSTOP');
+      }
+    }
+  }
+
+  thaw(): void {
+    const stopped = this.#stoppedBefore;
+    this.#stoppedBefore = null;
+    if (stopped === null) return;
+    for (const stat of this.#members()) if (!stopped.has(identity(stat))) signalExactly(stat, 'SIGCONT');
   }
 
   /** From here on every process that turns up is killed, until the attempt is over. */
@@ -202,6 +238,11 @@ class ScanHold implements Hold {
 function isZombie(pid: number): boolean {
   const stat = readStat(pid);
   return stat === undefined || !isAlive(stat);
+}
+
+/** By a signal, or by a debugger. proc_pid_stat(5) */
+function isStopped(stat: ProcessStat): boolean {
+  return stat.state === 'T' || stat.state === 't';
 }
 
 function identity(stat: ProcessStat): string {

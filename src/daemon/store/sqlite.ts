@@ -22,6 +22,7 @@ import {
   type Job,
   type JobDefinition,
   type JobPhase,
+  type JobSketch,
   justQueued,
   justRunning,
   type Progress,
@@ -31,8 +32,8 @@ import {
 } from '../core/index.ts';
 import { damaged, openDatabase, withStore } from './file.ts';
 import { SharedValues } from './shared.ts';
-import { prepareStatements, type Statements } from './statements.ts';
-import type { EventQuery, JobQuery, Snapshot, Store } from './store.ts';
+import { type PageStatements, prepareStatements, type Statements } from './statements.ts';
+import type { EventQuery, JobQuery, SketchQuery, Snapshot, Store } from './store.ts';
 
 type Row = Record<string, SQLOutputValue>;
 
@@ -110,25 +111,37 @@ export class SqliteStore implements Store {
     return row === undefined ? null : this.#jobFrom(row);
   }
 
+  listJobIds(query: JobQuery): number[] {
+    return this.#pageOf(this.#sql.pages[query.order], { ...query, scope: null }).map((row) => number(row.id));
+  }
+
+  listSketches(query: SketchQuery): JobSketch[] {
+    return this.#pageOf(this.#sql.sketches[query.order], query).map(sketchFrom);
+  }
+
+  sketchesOf(jobIds: readonly number[]): JobSketch[] {
+    const find = (jobId: number): Row[] => {
+      const row = this.#sql.sketches.one.get(jobId);
+      return row === undefined ? [] : [row];
+    };
+    return this.#reading(() => jobIds.flatMap(find)).map(sketchFrom);
+  }
+
   /**
-   * The first ids of each status that is wanted, from an index that has them in order, and of those the first. So the cost grows
+   * The first rows of each status that is wanted, from an index that has them in order, and of those the first. So the cost grows
    * with the page, not with the store.
    */
-  listJobIds({ statuses, group, order, cursor, limit }: JobQuery): number[] {
+  #pageOf(page: PageStatements, { statuses, group, scope, order, cursor, limit }: SketchQuery): Row[] {
     const isNewest = order === 'newest';
     const from = cursor ?? (isNewest ? Number.MAX_SAFE_INTEGER + 1 : 0);
-    const page = this.#sql.pages[order];
     const rowsOf = (status: JobStatus) =>
       group === null ? page.ofStatus.all(status, from, limit) : page.ofGroup.all(group, status, from, limit);
-    const rows = this.#reading(() =>
-      statuses === null && group === null
-        ? page.ofAll.all(from, limit)
-        : [...new Set(statuses ?? jobStatuses)].flatMap(rowsOf),
-    );
-    return rows
-      .map((row) => number(row.id))
-      .sort((a, b) => (isNewest ? b - a : a - b))
-      .slice(0, limit);
+    const rows = this.#reading(() => {
+      if (scope !== null) return page.ofScope.all(scope, from, limit);
+      if (statuses === null && group === null) return page.ofAll.all(from, limit);
+      return [...new Set(statuses ?? jobStatuses)].flatMap(rowsOf);
+    });
+    return rows.sort((a, b) => (isNewest ? number(b.id) - number(a.id) : number(a.id) - number(b.id))).slice(0, limit);
   }
 
   listEvents({ after, jobId, limit }: EventQuery): EventView[] {
@@ -366,7 +379,7 @@ function earlyQueue(row: Row): QueueRecord {
   return {
     sinceWallMs: number(row.submitted_wall_ms),
     notBefore: null,
-    held: false,
+    held: null,
     retries: 0,
     failuresWallMs: [],
   };
@@ -374,6 +387,18 @@ function earlyQueue(row: Row): QueueRecord {
 
 function warningsText({ warnings }: Job): string | null {
   return warnings.length === 0 ? null : JSON.stringify(warnings);
+}
+
+function sketchFrom(row: Row): JobSketch {
+  return {
+    id: number(row.id),
+    status: text(row.status) as JobStatus,
+    group: text(row.group_name),
+    name: textOrNull(row.name),
+    scope: textOrNull(row.scope),
+    submittedWallMs: number(row.submitted_wall_ms),
+    finishedWallMs: numberOrNull(row.finished_wall_ms),
+  };
 }
 
 function groupFrom(row: Row): Group {

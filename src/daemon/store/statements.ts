@@ -1,10 +1,11 @@
 import type { DatabaseSync, StatementSync } from 'node:sqlite';
 
-/** What gives the ids of one page. */
-interface PageStatements {
+/** What gives the rows of one page. */
+export interface PageStatements {
   readonly ofAll: StatementSync;
   readonly ofStatus: StatementSync;
   readonly ofGroup: StatementSync;
+  readonly ofScope: StatementSync;
 }
 
 export type Statements = ReturnType<typeof prepareStatements>;
@@ -68,7 +69,15 @@ export function prepareStatements(db: DatabaseSync) {
     ),
     outputTotal: db.prepare("SELECT value FROM totals WHERE name = 'output_bytes'"),
     countJobs: db.prepare('SELECT status, jobs FROM job_counts'),
-    pages: { oldest: pageStatements(db, 'id > ?', 'ASC'), newest: pageStatements(db, 'id < ?', 'DESC') },
+    pages: {
+      oldest: pageStatements(db, 'id', 'id > ?', 'ASC'),
+      newest: pageStatements(db, 'id', 'id < ?', 'DESC'),
+    },
+    sketches: {
+      oldest: pageStatements(db, sketchColumns, 'id > ?', 'ASC'),
+      newest: pageStatements(db, sketchColumns, 'id < ?', 'DESC'),
+      one: db.prepare(`SELECT ${sketchColumns} FROM jobs WHERE id = ?`),
+    },
     listEvents: db.prepare('SELECT * FROM events WHERE seq > ? ORDER BY seq LIMIT ?'),
     listEventsOfJob: db.prepare('SELECT * FROM events WHERE seq > ? AND job_id = ? ORDER BY seq LIMIT ?'),
     lastEvent: db.prepare("SELECT seq FROM sqlite_sequence WHERE name = 'events'"),
@@ -80,12 +89,16 @@ export function prepareStatements(db: DatabaseSync) {
   };
 }
 
-function pageStatements(db: DatabaseSync, beyond: string, direction: 'ASC' | 'DESC'): PageStatements {
+/** What a filter looks at; not the definition, which is most of a row. */
+const sketchColumns = 'id, status, group_name, name, scope, submitted_wall_ms, finished_wall_ms';
+
+function pageStatements(db: DatabaseSync, columns: string, beyond: string, direction: 'ASC' | 'DESC'): PageStatements {
   const select = (condition: string) =>
-    db.prepare(`SELECT id FROM jobs WHERE ${condition}${beyond} ORDER BY id ${direction} LIMIT ?`);
+    db.prepare(`SELECT ${columns} FROM jobs WHERE ${condition}${beyond} ORDER BY id ${direction} LIMIT ?`);
   return {
     ofAll: select(''),
     ofStatus: select('status = ? AND '),
     ofGroup: select('group_name = ? AND status = ? AND '),
+    ofScope: select('scope = ? AND '),
   };
 }

@@ -1,5 +1,5 @@
 import type { EventView, JobStatus } from '../../protocol/index.ts';
-import type { Change, Group, Job } from '../core/index.ts';
+import type { Change, Group, Job, JobSketch } from '../core/index.ts';
 
 /** What the daemon starts from. */
 export interface Snapshot {
@@ -19,6 +19,11 @@ export interface JobQuery {
   /** Last id of the page before; `null` for the first page. */
   readonly cursor: number | null;
   readonly limit: number;
+}
+
+/** With a scope, `statuses` and `group` are not looked at: a scope has few jobs. */
+export interface SketchQuery extends JobQuery {
+  readonly scope: string | null;
 }
 
 export interface EventQuery {
@@ -47,6 +52,10 @@ export interface Store {
   findJobByKey(idempotencyKey: string): Job | null;
   /** Ids of one page. */
   listJobIds(query: JobQuery): number[];
+  /** One page, with what a filter looks at. */
+  listSketches(query: SketchQuery): JobSketch[];
+  /** Those of the jobs that have a record. */
+  sketchesOf(jobIds: readonly number[]): JobSketch[];
   /** Transitions after `after`, oldest first. */
   listEvents(query: EventQuery): EventView[];
   /** Number of the newest transition ever written; 0 if there was none. */

@@ -1,4 +1,4 @@
-import type { GroupView, MethodResult, ParsedParams } from '../../../protocol/index.ts';
+import type { BulkReport, GroupView, MethodResult, ParsedParams } from '../../../protocol/index.ts';
 import type { GroupSettings } from '../../core/index.ts';
 import type { Backend, Call } from '../backend.ts';
 
@@ -27,6 +27,23 @@ export async function removeGroup(
   { backend }: Call,
 ): Promise<MethodResult<'group.remove'>> {
   return { name: await backend.supervisor.ask({ type: 'removeGroup', name }) };
+}
+
+export async function pauseGroup(
+  { name, running }: ParsedParams<'group.pause'>,
+  { backend }: Call,
+): Promise<MethodResult<'group.pause'>> {
+  const event = { type: 'pauseGroup', name, running: running ?? 'pause' } as const;
+  const report = await backend.supervisor.ask<BulkReport>(event);
+  return { group: find(backend, name), report };
+}
+
+export async function resumeGroup(
+  { name }: ParsedParams<'group.resume'>,
+  { backend }: Call,
+): Promise<MethodResult<'group.resume'>> {
+  const report = await backend.supervisor.ask<BulkReport>({ type: 'resumeGroup', name });
+  return { group: find(backend, name), report };
 }
 
 /** What was named, by the names of the core. */

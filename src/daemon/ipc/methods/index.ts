@@ -4,12 +4,15 @@ import { cancel } from './cancel.ts';
 import { daemonHealth, daemonReload, daemonStatus, daemonStop } from './daemon.ts';
 import { events } from './events.ts';
 import { get } from './get.ts';
-import { addGroup, listGroups, removeGroup, setGroup } from './groups.ts';
+import { addGroup, listGroups, pauseGroup, removeGroup, resumeGroup, setGroup } from './groups.ts';
 import { hello } from './hello.ts';
 import { list } from './list.ts';
 import { logs } from './logs.ts';
+import { pause } from './pause.ts';
 import { remove } from './remove.ts';
+import { resume } from './resume.ts';
 import { runPending } from './run-pending.ts';
+import { select } from './select.ts';
 import { signal } from './signal.ts';
 import { submit } from './submit.ts';
 import { submitBatch } from './submit-batch.ts';
@@ -25,16 +28,21 @@ export const handlers: Handlers = {
   submitBatch,
   get,
   list,
+  select,
   wait,
   logs,
   cancel,
   signal,
+  pause,
+  resume,
   remove,
   'group.list': listGroups,
   'group.add': addGroup,
   'group.set': setGroup,
   'group.remove': removeGroup,
   'group.runPending': runPending,
+  'group.pause': pauseGroup,
+  'group.resume': resumeGroup,
   'daemon.status': daemonStatus,
   'daemon.health': daemonHealth,
   'daemon.reload': daemonReload,

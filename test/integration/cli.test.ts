@@ -289,9 +289,9 @@ test('--help of each verb has an example', async (t) => {
     .filter((verb) => verb !== 'help');
   assert.deepEqual(
     verbs.join(' '),
-    'run attach submit ls show logs wait cancel kill rm group run-pending events health doctor daemon completion',
+    'run attach submit ls show logs wait cancel kill pause resume rm group run-pending events health doctor daemon completion',
   );
-  const subverbs = ['ls', 'add', 'set', 'rm']
+  const subverbs = ['ls', 'add', 'set', 'rm', 'pause', 'resume']
     .map((verb) => ['group', verb])
     .concat(['run', 'start', 'stop', 'status'].map((verb) => ['daemon', verb]));
   const plain = verbs.filter((verb) => verb !== 'group' && verb !== 'daemon').map((verb) => [verb]);
@@ -312,7 +312,12 @@ test('what a new user types is understood, or says what was meant', async (t) =>
     [['help', 'grup'], 2, /^$/, /^corral: unknown command 'grup'\n\(Did you mean group\?\)\n\(see corral --help\)\n$/],
     [['help', 'group', 'sett'], 2, /^$/, /^corral: unknown command 'sett'\n\(Did you mean set\?\)\n/],
     [['runn', 'true'], 2, /^$/, /Did you mean run\?/],
-    [['cancel'], 2, /^$/, /^corral: missing required argument 'ids'\n\(see corral cancel --help\)\n$/],
+    [
+      ['cancel'],
+      2,
+      /^$/,
+      /^corral: Say which jobs: ids or ranges, filters such as --group NAME, or --all\. Example: corral cancel/,
+    ],
     [
       ['ls', '-g', 'nope'],
       1,

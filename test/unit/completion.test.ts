@@ -50,7 +50,7 @@ const cases: { line: string; answer: string; from?: Live }[] = [
   { line: 'ls|-s|failed,c', answer: 'failed,completed failed,cancelled' },
   { line: 'ls|--group|', answer: 'default slow', from: live },
   { line: 'ls|--nonsense=', answer: '' },
-  { line: 'group|', answer: 'ls add set rm help' },
+  { line: 'group|', answer: 'ls add set rm pause resume help' },
   { line: 'group|set|', answer: 'default slow', from: live },
   { line: 'group|set|default|--m', answer: '--mode --max-queued' },
   { line: 'group|set|default|--mode|', answer: 'auto manual' },

@@ -107,6 +107,7 @@ export function printTable(header: readonly string[], rows: readonly (readonly s
 /** What came of a job, in a word or two: `exit 0`, `SIGKILL`, `max-runtime`. */
 export function outcome(job: JobView): string {
   if (job.unkillable) return 'unkillable';
+  if (job.paused) return 'paused';
   switch (job.cause) {
     case null:
       return '-';

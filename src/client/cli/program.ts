@@ -13,6 +13,8 @@ import { addHelp } from './verbs/help.ts';
 import { addKill } from './verbs/kill.ts';
 import { addLogs } from './verbs/logs.ts';
 import { addLs } from './verbs/ls.ts';
+import { addPause } from './verbs/pause.ts';
+import { addResume } from './verbs/resume.ts';
 import { addRm } from './verbs/rm.ts';
 import { addRun } from './verbs/run.ts';
 import { addRunPending } from './verbs/run-pending.ts';
@@ -31,6 +33,8 @@ const verbs: readonly ((program: Command) => void)[] = [
   addWait,
   addCancel,
   addKill,
+  addPause,
+  addResume,
   addRm,
   addGroup,
   addRunPending,

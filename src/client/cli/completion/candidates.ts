@@ -23,7 +23,14 @@ export type Completion =
   /** From this word on it is the command line of another program. */
   | { readonly kind: 'command'; readonly from: number };
 
-const jobChoices: Readonly<Record<string, JobChoice>> = { attach: 'live', cancel: 'live', kill: 'live', rm: 'ended' };
+const jobChoices: Readonly<Record<string, JobChoice>> = {
+  attach: 'live',
+  cancel: 'live',
+  kill: 'live',
+  pause: 'live',
+  resume: 'live',
+  rm: 'ended',
+};
 
 /**
  * @param words what follows `corral`, up to and with the word that is being completed (empty where it has not begun)

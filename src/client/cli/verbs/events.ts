@@ -45,7 +45,8 @@ async function events(client: Client, flags: Flags): Promise<number> {
   return 0;
 }
 
-function line({ seq, at, jobId, attempt, from, to, cause }: EventView): string {
+function line({ seq, kind, at, jobId, attempt, from, to, cause }: EventView): string {
   const numbers = `${String(seq).padStart(6)}  ${at}  job ${jobId}${attempt > 1 ? ` attempt ${attempt}` : ''}`;
+  if (kind !== 'transition') return `${numbers}  ${kind}`;
   return `${numbers}  ${from ?? 'new'} → ${to}${cause === null ? '' : ` (${cause})`}`;
 }

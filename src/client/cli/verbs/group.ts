@@ -1,5 +1,6 @@
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import {
+  type BulkReport,
   CorralError,
   formatRate,
   type GroupMode,
@@ -9,7 +10,7 @@ import {
 } from '../../../protocol/index.ts';
 import type { Client, GroupSettings } from '../../index.ts';
 import { asInteger } from '../job-options.ts';
-import { oneLine, printJson, printTable } from '../print.ts';
+import { oneLine, printJson, printTable, say } from '../print.ts';
 import { withClient } from '../session.ts';
 
 interface SettingFlags {
@@ -79,6 +80,39 @@ export function addGroup(program: Command): void {
         return 0;
       }),
     );
+  group
+    .command('pause')
+    .description('start nothing more of a group; its running jobs stand still')
+    .argument('<group>', 'the group')
+    .option('--let-run', 'running jobs go on to their end')
+    .option('--json', 'print JSON')
+    .addHelpText('after', '\nExample: corral group pause default --let-run')
+    .action(withClient(pause));
+  group
+    .command('resume')
+    .description('start jobs of a group again; those that were paused with it go on')
+    .argument('<group>', 'the group')
+    .option('--json', 'print JSON')
+    .addHelpText('after', '\nExample: corral group resume default')
+    .action(withClient(resume));
+}
+
+async function pause(client: Client, name: string, flags: { letRun?: true; json?: true }): Promise<number> {
+  const answer = await client.pauseGroup(name, { running: flags.letRun ? 'letRun' : 'pause' });
+  if (flags.json) printJson(answer);
+  else say(`group ${name} starts nothing more${flags.letRun ? '' : `; ${countOf(answer.report)} paused`}`);
+  return 0;
+}
+
+async function resume(client: Client, name: string, flags: { json?: true }): Promise<number> {
+  const answer = await client.resumeGroup(name);
+  if (flags.json) printJson(answer);
+  else say(`group ${name} starts jobs again; ${countOf(answer.report)} resumed`);
+  return 0;
+}
+
+function countOf({ done }: BulkReport): string {
+  return `${done} running job${done === 1 ? '' : 's'}`;
 }
 
 function addSettings(command: Command): Command {

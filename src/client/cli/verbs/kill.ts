@@ -1,23 +1,19 @@
 import os from 'node:os';
 import { type Command, InvalidArgumentError } from 'commander';
 import { type SignalName, signalNames } from '../../../protocol/index.ts';
-import type { Client } from '../../index.ts';
-import { asJobIds } from '../job-ids.ts';
-import { inBulk, withClient } from '../session.ts';
+import { addBulkVerb } from '../bulk.ts';
 
 export function addKill(program: Command): void {
-  program
-    .command('kill')
-    .description('send a signal to every process of running jobs')
-    .argument('<ids...>', 'job ids or ranges', asJobIds)
-    .option('-s, --signal <signal>', 'by name or number, such as TERM, SIGUSR1 or 9', asSignal, 'SIGTERM')
-    .option('--json', 'print the report as JSON')
-    .addHelpText('after', '\nExample: corral kill -s USR1 7')
-    .action(
-      withClient((client: Client, jobIds: number[], flags: { signal: SignalName; json?: true }) =>
-        inBulk(jobIds, (piece) => client.signal(piece, flags.signal), flags.json ?? false),
-      ),
-    );
+  addBulkVerb<{ signal: SignalName }>(program, {
+    name: 'kill',
+    description: 'send a signal to every process of running jobs',
+    participle: 'signalled',
+    statuses: ['running', 'stopping'],
+    example: 'corral kill -s USR1 7',
+    options: (command) =>
+      command.option('-s, --signal <signal>', 'by name or number, such as TERM, SIGUSR1 or 9', asSignal, 'SIGTERM'),
+    work: (client, jobIds, { signal }) => client.signal(jobIds, signal),
+  });
 }
 
 /** As kill(1) takes it: `TERM`, `term`, `SIGTERM` or `15`. */

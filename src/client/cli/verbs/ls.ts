@@ -1,15 +1,14 @@
-import { type Command, InvalidArgumentError } from 'commander';
+import type { Command } from 'commander';
 import {
-  CorralError,
   finalStatuses,
   type JobStatus,
   type JobView,
   jobStatuses,
   liveStatuses,
   maxPageSize,
-  noSuchGroup,
 } from '../../../protocol/index.ts';
 import type { Client, ListOptions } from '../../index.ts';
+import { addFilters, checkGroup, type FilterFlags, filterFrom } from '../filters.ts';
 import { asCount } from '../job-options.ts';
 import { commandLine, elapsed, oneLine, outcome, printJson, printLine, printTable, say } from '../print.ts';
 import { withClient } from '../session.ts';
@@ -17,22 +16,19 @@ import { withClient } from '../session.ts';
 /** Ended jobs that `ls` shows below the live ones unless asked for more. */
 const recentlyEnded = 20;
 
-interface Flags {
+interface Flags extends FilterFlags {
   readonly all?: true;
-  readonly status?: JobStatus[];
-  readonly group?: string;
   readonly limit?: number;
   readonly json?: true;
   readonly quiet?: true;
 }
 
 export function addLs(program: Command): void {
-  program
+  const command = program
     .command('ls')
     .description('list jobs: all that have not ended, and the last that have')
-    .option('-a, --all', 'all jobs that have a record')
-    .option('-s, --status <statuses>', `only these, with commas between: ${jobStatuses.join(', ')}`, asStatuses)
-    .option('-g, --group <group>', 'only this group')
+    .option('-a, --all', 'all jobs that have a record');
+  addFilters(command, '-s, --status <statuses>')
     .option('-l, --limit <number>', `at most so many ended ones (default: ${recentlyEnded})`, asCount)
     .option('-q, --quiet', 'ids only')
     .option('--json', 'print JSON')
@@ -42,7 +38,7 @@ export function addLs(program: Command): void {
 
 async function ls(client: Client, flags: Flags): Promise<number> {
   const wanted = flags.status ?? jobStatuses;
-  const filter = flags.group === undefined ? {} : { group: flags.group };
+  const filter = filterFrom(flags);
   const live = wanted.filter((status) => (liveStatuses as readonly JobStatus[]).includes(status));
   const ended = wanted.filter((status) => (finalStatuses as readonly JobStatus[]).includes(status));
   const limit = flags.limit ?? (flags.all || flags.status ? Number.POSITIVE_INFINITY : recentlyEnded);
@@ -59,15 +55,9 @@ async function ls(client: Client, flags: Flags): Promise<number> {
 }
 
 /** Where less than all was asked for, there may be others. */
-function noneOf({ status, group, limit }: Flags): string {
-  const isAll = status === undefined && group === undefined && limit === undefined;
+function noneOf({ limit, ...flags }: Flags): string {
+  const isAll = Object.keys(filterFrom(flags)).length === 0 && limit === undefined;
   return isAll ? 'no jobs. Start one: corral run -- echo hello' : 'no such jobs (all: corral ls --all)';
-}
-
-/** @throws CorralError where the daemon knows no group of this name: an empty list would hide the typing slip */
-async function checkGroup(client: Client, name: string): Promise<void> {
-  const known = (await client.groups()).map((group) => group.name);
-  if (!known.includes(name)) throw new CorralError('GROUP_NOT_FOUND', noSuchGroup(name, known));
 }
 
 async function fetchAll(client: Client, query: ListOptions, limit: number): Promise<JobView[]> {
@@ -94,13 +84,4 @@ function row(job: JobView): string[] {
     oneLine(job.name ?? '-'),
     commandLine(job.command),
   ];
-}
-
-function asStatuses(text: string): JobStatus[] {
-  return text.split(',').map((word) => {
-    const status = jobStatuses.find((candidate) => candidate === word);
-    if (status === undefined)
-      throw new InvalidArgumentError(`There is no status "${word}". Known: ${jobStatuses.join(', ')}.`);
-    return status;
-  });
 }

@@ -29,7 +29,7 @@ function describe(job: JobView): [label: string, value: string][] {
     ['command', commandLine(job.command)],
     ['folder', job.cwd],
     ['group', `${job.group}, priority ${job.priority}`],
-    ['status', job.status + (job.unkillable ? ' (some process cannot be killed)' : '')],
+    ['status', job.status + (job.unkillable ? ' (some process cannot be killed)' : job.paused ? ' (paused)' : '')],
     ['result', job.cause === null ? null : outcome(job)],
     ['waits', job.waitingFor],
     ['message', job.message],

@@ -194,6 +194,7 @@ class ScanHold implements Hold {
 
   #signalToFixpoint(signal: NodeJS.Signals): void {
     const sent = new Set<string>();
+    this.#reaper.reap(); // Or each of many jobs that are ended in one turn would look at all zombies of those before it.
     for (let round = 0; round < maxRounds; round += 1) {
       const fresh = this.#members().filter((stat) => !sent.has(identity(stat)));
       if (fresh.length === 0) return;
@@ -217,8 +218,9 @@ class ScanHold implements Hold {
   }
 
   #collect(stat: ProcessStat, parentBelongs: boolean, members: ProcessStat[]): void {
+    if (!isAlive(stat)) return; // Its children have another parent already. exit(2)
     const belongs = parentBelongs || this.#isOurs(stat);
-    if (belongs && isAlive(stat)) members.push(stat);
+    if (belongs) members.push(stat);
     for (const pid of childrenOf(stat.pid)) {
       const child = readStat(pid);
       if (child !== undefined) this.#collect(child, belongs, members);

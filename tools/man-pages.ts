@@ -28,7 +28,10 @@ const daemonEnvironment: readonly [name: string, text: string][] = [
     'CORRAL_DISK_MIN_FREE',
     'Room on the disk below which nothing is accepted or started, such as 64MiB; off: never mind.',
   ],
-  ['CORRAL_JOBS_KILL_GRACE, CORRAL_JOBS_MAX_RUNTIME', 'For jobs that do not name their own: 10s, 24h, off.'],
+  [
+    'CORRAL_SECTION_KEY',
+    'Any other key of the configuration: CORRAL_JOBS_MAX_RUNTIME is max-runtime of [jobs], for jobs that do not name their own. corral config show lists the keys.',
+  ],
   ['CORRAL_CONFIG', 'The configuration file, which then must be there. A variable wins over what is in it.'],
   ['CORRAL_NODE', 'The Node.js program to run with, version 24 or later.'],
 ];

@@ -45,6 +45,7 @@ export {
   type JobStatus,
   type JobView,
   type RunPending,
+  type ShownKey,
   type SignalName,
 } from '../protocol/index.ts';
 export type { EventsOptions } from './events.ts';
@@ -317,6 +318,11 @@ export class Client implements AsyncDisposable {
 
   status(): Promise<MethodResult<'daemon.status'>> {
     return this.#connection.call('daemon.status', {});
+  }
+
+  /** Every key of the configuration in force, with where it comes from, and the names of the profiles. */
+  config(): Promise<MethodResult<'config.show'>> {
+    return this.#connection.call('config.show', {});
   }
 
   /** How the daemon is, with a reason for everything that is not well. */

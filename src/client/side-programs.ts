@@ -2,7 +2,15 @@
 import { execFile } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
-import { CorralError, type Diagnosis, diagnosisSchema, isErrorCode, programUrl } from '../protocol/index.ts';
+import {
+  CorralError,
+  type Diagnosis,
+  diagnosisSchema,
+  isErrorCode,
+  programUrl,
+  type ShownConfig,
+  shownConfigSchema,
+} from '../protocol/index.ts';
 import { nodeFlags } from './daemon-process.ts';
 
 /** The doctor's findings on a store that is damaged throughout. */
@@ -22,8 +30,18 @@ export async function backUpStore(file: string): Promise<void> {
   await run('backup', [file]);
 }
 
+/**
+ * What the configuration comes to for a daemon that starts now.
+ *
+ * @param file read this one, whatever the environment says; absent: as the daemon would
+ * @throws CorralError `CONFIG_INVALID`
+ */
+export async function readConfig(file?: string): Promise<ShownConfig> {
+  return shownConfigSchema.parse(JSON.parse(await run('read-config', file === undefined ? ['show'] : ['check', file])));
+}
+
 /** What a program printed. One that fails says why in a line of JSON on its stderr. */
-async function run(name: 'doctor' | 'backup', args: readonly string[]): Promise<string> {
+async function run(name: 'doctor' | 'backup' | 'read-config', args: readonly string[]): Promise<string> {
   const program = fileURLToPath(programUrl(`../daemon/${name}`, import.meta.url));
   try {
     const { stdout } = await promisify(execFile)(process.execPath, [...nodeFlags, program, ...args], {

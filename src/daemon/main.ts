@@ -1,7 +1,7 @@
 /** The composition root: builds the shells, puts them together, starts the loop. */
 import fs from 'node:fs';
 import { CorralError, errorTable, type GroupView, isErrno, version } from '../protocol/index.ts';
-import { LiveConfig } from './config/index.ts';
+import { ConfigWatch, LiveConfig } from './config/index.ts';
 import { assessHealth, currentAttempt } from './core/index.ts';
 import { connectionsWithin, startIpcServer } from './ipc/index.ts';
 import { Keeper } from './keeper.ts';
@@ -132,16 +132,26 @@ async function main(): Promise<void> {
     tell('STOPPING=1');
     supervisor.emit({ type: 'shutdown' });
   };
-  const reload = () => {
-    tell('RELOADING=1', `MONOTONIC_USEC=${process.hrtime.bigint() / 1_000n}`);
-    liveConfig.reload(Date.now());
+  const takeOverConfig = (when: 'always' | 'changed') => {
+    const wasRead = liveConfig.reload(Date.now(), when);
     const status = liveConfig.status();
+    if (!wasRead) return status;
     log.setLevel(liveConfig.current.logLevel);
     if (status.error !== null) log.error('configuration not taken over', { error: status.error });
     else log.info('configuration read again', { path: status.path, atNextStart: status.atNextStart });
+    return status;
+  };
+  const reload = () => {
+    tell('RELOADING=1', `MONOTONIC_USEC=${process.hrtime.bigint() / 1_000n}`);
+    const status = takeOverConfig('always');
     tell('READY=1');
     return status;
   };
+  const configWatch = new ConfigWatch({
+    file: config.paths.configFile,
+    onChange: () => void takeOverConfig('changed'),
+    onFailure: (reason) => log.warn('the configuration cannot be watched', { reason, path: config.paths.configFile }),
+  });
   const server = await startIpcServer({
     socketPath: socket,
     maxConnections: connectionsWithin(descriptorLimit()),
@@ -172,6 +182,10 @@ async function main(): Promise<void> {
           unkillableJobs: supervisor.unkillableJobs,
           leftBehind: swept.unkillable,
         }),
+      config: () => {
+        const { loadedAt, error } = liveConfig.status();
+        return { ...liveConfig.shown(), loadedAt, error };
+      },
       status: () => ({
         version,
         pid: process.pid,
@@ -209,11 +223,13 @@ async function main(): Promise<void> {
   // Whoever starts a service is told by its manager, and then reads what it said.
   sayReady({ ok: true, pid: process.pid });
   tell('READY=1', `STATUS=${statusLine(supervisor.groups(), containment.tier)}`);
+  void configWatch.start();
 
   async function exit(unwritten: number): Promise<void> {
     if (unwritten > 0) log.error('stopped before the store could be written', { unwritten });
     server.close();
     vitals.stop();
+    configWatch.close();
     await guardian.dismiss();
     containment.close();
     reaper.stop();

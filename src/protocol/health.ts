@@ -37,7 +37,7 @@ export const healthReasons = {
   CONFIG_INVALID: {
     level: 'degraded',
     about: 'The configuration was changed to something that cannot be used. The last good one stays in force.',
-    todo: 'Mend the file at the line that is named, then: corral daemon reload',
+    todo: 'Mend the file at the line that is named. corral takes it over by itself; to be sure: corral daemon reload',
   },
   UNKILLABLE_JOBS: {
     level: 'degraded',

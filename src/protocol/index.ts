@@ -1,5 +1,6 @@
 export * from './bytes.ts';
 export * from './causes.ts';
+export * from './config.ts';
 export * from './doctor.ts';
 export * from './errors.ts';
 export * from './frames.ts';

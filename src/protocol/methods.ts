@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { configStatusSchema, shownConfigSchema } from './config.ts';
 import type { ErrorCode } from './errors.ts';
 import { groupNameSchema, groupSettings, groupViewSchema, runPendingSchema } from './groups.ts';
 import { healthSchema } from './health.ts';
@@ -29,17 +30,6 @@ export const maxPageSize = 200;
 
 /** Most transitions in one answer of `events`, and the default. */
 export const maxEventsPage = 1_000;
-
-const configStatus = z
-  .object({
-    path: z.string().nullable().describe('`null`: there is no file.'),
-    loadedAt: z.string().describe('When the configuration in force was read.'),
-    error: z.string().nullable().describe('Why the file as it is now is not in force.'),
-    atNextStart: z
-      .array(z.string())
-      .describe('Keys that were changed since the daemon started, and that it looks at only when it starts.'),
-  })
-  .meta({ id: 'ConfigStatus' });
 
 /** Signals that a client may send to a job. signal(7) */
 export const signalNames = [
@@ -117,7 +107,15 @@ export const methods = {
     about:
       'Answers when the job is durable: it survives a crash of the daemon and a loss of power. Safe to repeat with an idempotency key only; without one a repetition may make a second job.',
     repeat: 'safe',
-    errors: ['GROUP_NOT_FOUND', 'QUEUE_FULL', 'DISK_LOW', 'IDEMPOTENCY_MISMATCH', 'SHUTTING_DOWN', 'STORE_FAILED'],
+    errors: [
+      'GROUP_NOT_FOUND',
+      'PROFILE_NOT_FOUND',
+      'QUEUE_FULL',
+      'DISK_LOW',
+      'IDEMPOTENCY_MISMATCH',
+      'SHUTTING_DOWN',
+      'STORE_FAILED',
+    ],
     params: z.strictObject({ job: jobSpecSchema }),
     result: submitted,
   },
@@ -125,7 +123,15 @@ export const methods = {
     about:
       'All of the jobs in one durable commit, or none. A job takes from `defaults` what it does not name itself. Safe to repeat where each job has an idempotency key. `IDEMPOTENCY_MISMATCH` may name a job of the same batch, which then was not made: two jobs of it have one key and other commands.',
     repeat: 'safe',
-    errors: ['GROUP_NOT_FOUND', 'QUEUE_FULL', 'DISK_LOW', 'IDEMPOTENCY_MISMATCH', 'SHUTTING_DOWN', 'STORE_FAILED'],
+    errors: [
+      'GROUP_NOT_FOUND',
+      'PROFILE_NOT_FOUND',
+      'QUEUE_FULL',
+      'DISK_LOW',
+      'IDEMPOTENCY_MISMATCH',
+      'SHUTTING_DOWN',
+      'STORE_FAILED',
+    ],
     params: z.strictObject({
       defaults: partialJobSpec.optional().describe('What the jobs have in common, such as the environment.'),
       jobs: z
@@ -344,6 +350,16 @@ export const methods = {
     params: z.strictObject({ name: z.string() }),
     result: z.object({ group: groupViewSchema, report: bulkReportSchema.describe('On the jobs that go on.') }),
   },
+  'config.show': {
+    about: 'Every key of the configuration in force, with where it comes from, and the names of the profiles.',
+    repeat: 'safe',
+    errors: [],
+    params: none,
+    result: shownConfigSchema.extend({
+      loadedAt: z.string().describe('When it was read.'),
+      error: z.string().nullable().describe('Why the file as it is now is not in force.'),
+    }),
+  },
   'daemon.status': {
     about: 'What the daemon is, where its things are, and how many jobs it has in each status.',
     repeat: 'safe',
@@ -367,7 +383,7 @@ export const methods = {
         reason: z.string().describe('Why it is this tier.'),
       }),
       jobs: z.record(z.enum(jobStatuses), z.int()).describe('How many there are in each status.'),
-      config: configStatus,
+      config: configStatusSchema,
     }),
   },
   'daemon.health': {
@@ -382,7 +398,7 @@ export const methods = {
     repeat: 'safe',
     errors: [],
     params: none,
-    result: z.object({ config: configStatus }),
+    result: z.object({ config: configStatusSchema }),
   },
   events: {
     about:

@@ -4,6 +4,7 @@
  */
 import { z } from 'zod';
 import { causes } from './causes.ts';
+import { durationText, sizeText } from './units.ts';
 
 /** Longest time that a setting may name: a hundred years, in ms. Far beyond 2^31, and safe to add to any clock. */
 const maxDurationMs = 100 * 365 * 86_400_000;
@@ -18,7 +19,7 @@ export const retryableCauses = causes.filter(
   (cause) => !['cancel', 'scope', 'lease', 'reset', 'dependency', 'start-deadline', 'supervisor-lost'].includes(cause),
 );
 
-const idleSettings = z
+export const idleSettings = z
   .strictObject({
     cpuMillicores: z
       .number()
@@ -38,7 +39,7 @@ const idleSettings = z
   })
   .meta({ id: 'IdlePolicy', description: 'When a job counts as idle.' });
 
-const retrySettings = z
+export const retrySettings = z
   .strictObject({
     limit: z.number().int().min(0).max(1_000_000).nullable().describe('Most retries. `null`: no limit.'),
     delayMs: durationMs.describe('Pause before the first retry, in ms. It doubles with each.'),
@@ -162,12 +163,50 @@ export const policiesViewSchema = z
       from: z
         .string()
         .describe(
-          'Where it comes from: `job`, `profile NAME`, `config jobs`, or `cap` where the configuration limits it.',
+          'Where it comes from: `job`; `profile NAME`, as it is built in; `config profiles.NAME` or `config jobs`, as the configuration has it; `config caps` where the configuration limits it.',
         ),
     }),
   )
   .meta({ id: 'Policies', description: 'The policies in force, and where each value comes from.' });
 export type PoliciesView = z.output<typeof policiesViewSchema>;
+
+/** Each policy by its name in the view, and as people write it: in the configuration, and where `corral show` prints it. */
+export const policyKeys = {
+  maxRuntimeMs: 'max-runtime',
+  killGraceMs: 'kill-grace',
+  startDeadlineMs: 'start-deadline',
+  leaseMs: 'lease',
+  ttlMs: 'ttl',
+  idle: 'idle',
+  'idle.cpuMillicores': 'idle.cpu-millicores',
+  'idle.checks': 'idle.checks',
+  'idle.intervalMs': 'idle.interval',
+  'idle.signals': 'idle.signals',
+  'idle.dryRun': 'idle.dry-run',
+  'retry.limit': 'retry.limit',
+  'retry.delayMs': 'retry.delay',
+  'retry.maxDelayMs': 'retry.max-delay',
+  'retry.jitter': 'retry.jitter',
+  'retry.causes': 'retry.causes',
+  'retry.exitCodes': 'retry.exit-codes',
+  'retry.breakerFailures': 'retry.breaker-failures',
+  'retry.breakerWindowMs': 'retry.breaker-window',
+  onSupervisorLost: 'on-supervisor-lost',
+  outputLimitBytes: 'output-limit',
+  onOutputLimit: 'on-output-limit',
+} as const;
+export type PolicyName = keyof typeof policyKeys;
+
+/** What `null` is called where it is not `off`. */
+const namesOfNull: Readonly<Record<string, string>> = { 'retry.limit': 'unlimited', 'retry.exitCodes': 'any' };
+
+/** The value of a policy as the configuration has it: `30m`, `256MiB`, `off`, `3`. */
+export function policyText(name: string, value: PoliciesView[string]['value']): string | number | boolean | string[] {
+  if (value === null) return namesOfNull[name] ?? 'off';
+  if (Array.isArray(value)) return value.map(String);
+  if (typeof value !== 'number') return value;
+  return name.endsWith('Ms') ? durationText(value) : name.endsWith('Bytes') ? sizeText(value) : value;
+}
 
 /** Policies that the configuration can cap, by their names in the view. */
 export const cappedPolicies = [

@@ -38,6 +38,20 @@ export function parseSize(text: string): number | null {
   return bytes === 0 ? null : bytes;
 }
 
+/** A duration as `parseDuration` reads it, without loss: `500ms`, `90s`, `30m`, `24h`. */
+export function durationText(ms: number): string {
+  // One day reads better as 24h.
+  const fits = ([unit, size]: [string, number]) => ms % size === 0 && (unit !== 'd' || ms >= 2 * size);
+  const [unit, size] = Object.entries(unitMs).findLast(fits) ?? ['ms', 1];
+  return `${ms / size}${unit}`;
+}
+
+/** A size as `parseSize` reads it, without loss: `512B`, `64KiB`, `4GiB`. */
+export function sizeText(bytes: number): string {
+  const [unit, size] = Object.entries(unitBytes).findLast(([, size]) => bytes % size === 0) ?? ['B', 1];
+  return `${bytes / size}${unit}`;
+}
+
 /** Writes bytes the way people say them: `512 B`, `1.5 KiB`, `117 MiB`. */
 export function formatSize(bytes: number): string {
   const [unit, size] = Object.entries(unitBytes).findLast(([, size]) => bytes >= size) ?? ['B', 1];

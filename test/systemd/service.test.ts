@@ -112,10 +112,11 @@ describe('corral as a service of systemd, from its package', { skip: whyNoBox },
       said.some(({ MESSAGE }) => MESSAGE.startsWith('corral: ')),
       'by the command of the reload',
     );
+    const byDaemon = said.filter(({ _PID }) => _PID === String(before));
     assert.deepEqual(
-      said.filter(({ _PID }) => _PID === String(before)).map(({ PRIORITY }) => PRIORITY),
+      [...new Set(byDaemon.map(({ PRIORITY }) => PRIORITY))],
       ['3'],
-      'by the daemon, as an error',
+      'by the daemon, as an error, also where it had seen the change before it was asked',
     );
     assert.ok(await isDiskLow(), 'the last good one stays in force');
 

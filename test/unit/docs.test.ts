@@ -4,9 +4,12 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { describe, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import type { z } from 'zod';
-import { environmentKeys, fileSchema } from '../../src/daemon/config/schema.ts';
-import { formatDuration, formatSize, healthReasons } from '../../src/protocol/index.ts';
+import { isDeepStrictEqual } from 'node:util';
+import { configKeys } from '../../src/daemon/config/keys.ts';
+import { lineOf } from '../../src/daemon/config/lines.ts';
+import { type Config, useText } from '../../src/daemon/config/read.ts';
+import { settlePolicies } from '../../src/daemon/core/index.ts';
+import { healthReasons, resolvePaths } from '../../src/protocol/index.ts';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 const read = (file: string) => fs.readFileSync(path.join(root, file), 'utf8');
@@ -29,45 +32,83 @@ function tableUnder(text: string, heading: string): string[][] {
 
 describe('docs/configuration.md', () => {
   const rows = tableUnder(read('docs/configuration.md'), '## Keys');
-  const keys = Object.entries(fileSchema.shape).flatMap(([section, schema]) =>
-    Object.keys((schema as unknown as z.ZodPrefault<z.ZodObject>).unwrap().shape).map((key) => [section, key] as const),
-  );
+  // Of profiles, what they have beyond the keys of [jobs].
+  const keys = configKeys.filter(({ path }) => path[1] !== 'NAME' || path.at(-1) === 'base');
 
   test('has every key of the schema, and no other', () => {
     assert.deepEqual(
       rows.map(([key]) => key),
-      keys.map(([section, key]) => `\`${section}.${key}\``),
+      keys.map(({ path }) => `\`${path.join('.')}\``),
     );
   });
 
   test('names the variable of each', () => {
-    const variables = Object.fromEntries(
-      Object.entries(environmentKeys).map(([name, [section, key]]) => [`\`${section}.${key}\``, `\`${name}\``]),
-    );
-    for (const [key = '', , variable] of rows) assert.equal(variable, variables[key], key);
+    for (const [index, [key = '', , variable]] of rows.entries()) {
+      const known = keys[index]?.variable ?? null;
+      assert.equal(variable, known === null ? '' : `\`${known}\``, key);
+    }
   });
 
   test('names the default of each', () => {
-    const defaults = fileSchema.parse({}) as Record<string, Record<string, unknown>>;
-    for (const [index, [, text = '']] of rows.entries()) {
-      const [section, key] = keys[index] ?? ['', ''];
-      const value = defaults[section]?.[key];
-      const forms = [
-        value,
-        value === null ? 'off' : '',
-        value === undefined ? "the profile's" : '',
-        ...(typeof value === 'number'
-          ? [formatDuration(value), formatSize(value).replace(' ', '').replace('.0', ''), String(value)]
-          : []),
-      ];
-      const said = text.replaceAll(/[`"]/g, '');
-      assert.ok(
-        forms.some((form) => form === said || form === `${said.slice(0, -1)}.0${said.slice(-1)}`),
-        `${section}.${key}: ${said}, and not ${forms}`,
-      );
+    const unset = new Map(
+      useText(nowhere, {})
+        .shown()
+        .map(({ key, value }) => [key, String(value)]),
+    );
+    for (const [key = '', text = ''] of rows) {
+      const name = key.replaceAll('`', '');
+      // Whether there is an idle policy at all does not show beside its parts; the base of a profile is what it is by itself.
+      const known = name === 'jobs.idle' ? 'on' : name === 'profiles.NAME.base' ? 'default' : unset.get(name);
+      assert.equal(text.replaceAll(/[`"[\] ]/g, ''), known, name);
     }
   });
 });
+
+describe('systemd/examples/config.toml', () => {
+  const uncommented = read('systemd/examples/config.toml').replaceAll(/^#(?=\[|[a-z.-]+ = )/gm, '');
+
+  test('has nothing in force as it is shipped', () => {
+    assert.deepEqual(useText({ ...nowhere, text: read('systemd/examples/config.toml') }, {}).shown(), [
+      ...useText(nowhere, {}).shown(),
+    ]);
+  });
+
+  test('uncommented, it says what holds without it', () => {
+    const { jobDefaults, ...rest } = withoutPlace(useText({ ...nowhere, text: uncommented }, {}));
+    const { jobDefaults: builtIn, ...restBuiltIn } = withoutPlace(useText(nowhere, {}));
+    assert.deepEqual(rest, restBuiltIn);
+    assert.deepEqual(jobDefaults.caps, builtIn.caps);
+    assert.deepEqual([...jobDefaults.profiles.keys()], [...builtIn.profiles.keys()]);
+    for (const name of builtIn.profiles.keys())
+      assert.deepEqual(
+        settlePolicies({}, name, jobDefaults).policies,
+        settlePolicies({}, name, builtIn).policies,
+        name,
+      );
+    for (const { settings } of [...builtIn.profiles.values()].slice(1))
+      assert.ok(
+        [...jobDefaults.profiles.values()].some(({ configured }) => isDeepStrictEqual(configured, settings)),
+        JSON.stringify(settings),
+      );
+  });
+
+  test('has every key', () => {
+    for (const { path } of configKeys.filter(({ path }) => path[1] !== 'NAME' && path.join('.') !== 'jobs.idle'))
+      assert.notEqual(exactLineOf(uncommented, path), null, path.join('.'));
+  });
+});
+
+const nowhere = { paths: resolvePaths({ HOME: '/nowhere' }, 1), text: null };
+
+function withoutPlace({ file: _, shown: __, ...config }: Config) {
+  return config;
+}
+
+/** The line on which the key itself is set. */
+function exactLineOf(text: string, path: readonly string[]): number | null {
+  const line = lineOf(text, path);
+  return line !== null && text.split('\n')[line - 1]?.includes(`${path.at(-1)} = `) ? line : null;
+}
 
 describe('docs/operations.md', () => {
   const text = read('docs/operations.md');

@@ -34,7 +34,7 @@ const rules: Record<string, { may: readonly string[]; types?: readonly string[] 
 };
 
 /** The composition roots: programs of their own. */
-const programs = ['src/daemon/main.ts', 'src/daemon/doctor.ts', 'src/daemon/backup.ts'];
+const programs = ['src/daemon/main.ts', 'src/daemon/doctor.ts', 'src/daemon/backup.ts', 'src/daemon/read-config.ts'];
 
 /** What runs before the compile cache is on takes of the protocol what loads no schemas. */
 const sideDoors: Record<string, readonly string[]> = {

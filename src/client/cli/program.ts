@@ -4,6 +4,7 @@ import { version } from '../../protocol/index.ts';
 import { addAttach } from './verbs/attach.ts';
 import { addCancel } from './verbs/cancel.ts';
 import { addCompletion } from './verbs/completion.ts';
+import { addConfig } from './verbs/config.ts';
 import { addDaemon } from './verbs/daemon.ts';
 import { addDoctor } from './verbs/doctor.ts';
 import { addEvents } from './verbs/events.ts';
@@ -41,6 +42,7 @@ const verbs: readonly ((program: Command) => void)[] = [
   addEvents,
   addHealth,
   addDoctor,
+  addConfig,
   addDaemon,
   addCompletion,
   addHelp,

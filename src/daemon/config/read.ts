@@ -9,9 +9,14 @@ import {
   explainIssue,
   isErrno,
   resolvePaths,
+  type ShownKey,
 } from '../../protocol/index.ts';
-import { builtInDefaults, type Group, type JobDefaults, newGroup } from '../core/index.ts';
-import { environmentKeys, fileSchema } from './schema.ts';
+import { type Group, type JobDefaults, newGroup, profilesWith } from '../core/index.ts';
+import { configKeys } from './keys.ts';
+import { lineOf } from './lines.ts';
+import { capsFrom, policiesFrom } from './policies.ts';
+import { fileSchema } from './schema.ts';
+import { shownKeys } from './shown.ts';
 
 /** Everything that the daemon is told from outside. */
 export interface Config {
@@ -27,6 +32,8 @@ export interface Config {
   readonly jobDefaults: JobDefaults;
   /** Groups that exist from the first start. What is set later is kept in the store. */
   readonly groups: readonly Group[];
+  /** Every key in force, and where it comes from. */
+  readonly shown: () => ShownKey[];
 }
 
 /** Nobody writes a longer one by hand. */
@@ -35,29 +42,73 @@ const maxFileBytes = 1024 * 1024;
 type Environment = Readonly<Record<string, string | undefined>>;
 type Sections = Record<string, unknown>;
 
+/** What was read, before it is known whether it can be used. */
+export interface ConfigText {
+  readonly paths: CorralPaths;
+  /** `null`: there is no file. */
+  readonly text: string | null;
+}
+
 /**
  * Reads the file, where there is one, and over it the `CORRAL_` variables.
  *
  * @throws CorralError `CONFIG_INVALID` that names the file and line, or the variable, and what may be there
  */
 export function readConfig(env: Environment, uid: number): Config {
+  return useText(readConfigText(env, uid), env);
+}
+
+/**
+ * Reads a file as a configuration, whatever the environment says.
+ *
+ * @param file absolute; it must be there
+ * @throws CorralError `CONFIG_INVALID`
+ */
+export function checkConfigFile(file: string, uid: number): Config {
+  return readConfig({ HOME: '/', CORRAL_CONFIG: file }, uid);
+}
+
+/** @throws CorralError `CONFIG_INVALID`: the file cannot be read */
+export function readConfigText(env: Environment, uid: number): ConfigText {
   const paths = resolvePaths(env, uid);
-  const text = readText(paths);
+  return { paths, text: readText(paths) };
+}
+
+/** @throws CorralError `CONFIG_INVALID` */
+export function useText({ paths, text }: ConfigText, env: Environment): Config {
+  const place = (path: readonly string[]) => {
+    const line = text === null ? null : lineOf(text, path);
+    return `${paths.configFile}${line === null ? '' : `:${line}`}`;
+  };
   const fromFile = text === null ? {} : parseToml(text, paths.configFile);
   check(fromFile, (issue) => {
     const path = [...issue.path.map(String), ...(issue.code === 'unrecognized_keys' ? issue.keys.slice(0, 1) : [])];
-    const line = text === null ? null : lineOf(text, path);
-    return `${paths.configFile}${line === null ? '' : `:${line}`}: ${path.join('.')}: ${sentence(issue.code === 'unrecognized_keys' ? 'there is no such key' : explainIssue(issue))}`;
+    return `${place(path)}: ${path.join('.')}: ${sentence(issue.code === 'unrecognized_keys' ? 'there is no such key' : explainIssue(issue))}`;
   });
-  const given = Object.entries(environmentKeys).filter(([name]) => (env[name] ?? '') !== '');
-  const merged = structuredClone(fromFile);
-  for (const [name, [section, key]] of given) {
-    merged[section] = { ...(merged[section] as Sections | undefined), [key]: env[name] };
-  }
+  const given = configKeys.filter(({ variable }) => variable !== null && (env[variable] ?? '') !== '');
+  const merged: Sections = structuredClone(fromFile);
+  // The longest first: of what says `off` as a whole, no part is left.
+  for (const { path, variable } of given.toSorted((a, b) => b.path.length - a.path.length))
+    put(merged, path, env[variable ?? '']);
   const settings = check(merged, (issue) => {
-    const name = given.find(([, path]) => path.join() === issue.path.join())?.[0];
-    return `The environment variable ${name} is "${env[name ?? '']}". It ${sentence(explainIssue(issue))}`;
+    const variable = given.find(({ path }) => path.every((part, at) => issue.path[at] === part))?.variable ?? '';
+    return `The environment variable ${variable} is "${env[variable]}". It ${sentence(explainIssue(issue))}`;
   });
+  const profiles = Object.entries(settings.profiles).map(([name, { base, ...section }]) => ({
+    name,
+    base,
+    settings: policiesFrom(section),
+  }));
+  const jobDefaults = {
+    profiles: profilesWith(profiles, (name, reason) => {
+      throw new CorralError(
+        'CONFIG_INVALID',
+        `${place(['profiles', name, 'base'])}: profiles.${name}.base: ${sentence(reason)}`,
+      );
+    }),
+    jobs: policiesFrom(settings.jobs),
+    caps: capsFrom(settings.caps),
+  };
   return {
     paths,
     file: text === null ? null : paths.configFile,
@@ -66,12 +117,28 @@ export function readConfig(env: Environment, uid: number): Config {
     logLevel: settings.daemon['log-level'],
     diskMinFreeBytes: settings.disk['min-free'],
     keeping: { maxJobs: settings.retention['max-jobs'], maxOutputBytes: settings.output['total-limit'] },
-    jobDefaults: {
-      ...builtInDefaults,
-      jobs: { maxRuntimeMs: settings.jobs['max-runtime'], killGraceMs: settings.jobs['kill-grace'] },
-    },
+    jobDefaults,
     groups: [newGroup(defaultGroup, os.availableParallelism())],
+    shown: () =>
+      shownKeys({
+        merged,
+        jobDefaults,
+        sourceOf: (path) => given.find((key) => key.path.join() === path.join())?.variable ?? place(path),
+      }),
   };
+}
+
+/** Sets a value in nested tables. */
+function put(sections: Sections, [key = '', ...rest]: readonly string[], value: unknown): void {
+  const known = sections[key];
+  const isTable = typeof known === 'object' && known !== null && !Array.isArray(known);
+  if (rest.length === 0) {
+    if (!(value === 'on' && isTable)) sections[key] = value;
+    return;
+  }
+  const table = isTable ? (known as Sections) : {};
+  sections[key] = table;
+  put(table, rest, value);
 }
 
 function readText({ configFile, configIsExplicit }: CorralPaths): string | null {
@@ -113,27 +180,6 @@ function check(settings: Sections, say: (issue: z.core.$ZodIssue) => string) {
   const [issue] = parsed.error.issues;
   if (issue === undefined) throw parsed.error;
   throw new CorralError('CONFIG_INVALID', say(issue));
-}
-
-/** The line of a key, for a message; else that of what it stands in. `null` where neither is found. */
-function lineOf(text: string, path: readonly string[]): number | null {
-  let section: string[] = [];
-  let around: number | null = null;
-  for (const [index, line] of text.split('\n').entries()) {
-    const header = /^\s*\[\s*([^\]]+?)\s*\]/.exec(line)?.[1];
-    const key = /^\s*([^=#[]+?)\s*=/.exec(line)?.[1];
-    if (header === undefined && key === undefined) continue;
-    if (header !== undefined) section = keyParts(header);
-    const here = header === undefined && key !== undefined ? [...section, ...keyParts(key)] : section;
-    if (path.every((part, at) => here[at] === part)) return index + 1;
-    if (here.every((part, at) => path[at] === part)) around ??= index + 1;
-  }
-  return around;
-}
-
-/** Of a key as TOML has it, also with dots: `jobs."kill-grace"`. */
-function keyParts(key: string): string[] {
-  return key.split('.').map((part) => part.trim().replaceAll(/^["']|["']$/g, ''));
 }
 
 function sentence(message: string): string {

@@ -15,7 +15,10 @@ export interface Profile {
   readonly name: string;
   /** The profile whose values it takes where it says nothing itself; `null` for `default`, which says everything. */
   readonly base: string | null;
+  /** What is built in; nothing, of a profile that the configuration makes. */
   readonly settings: PolicySettings;
+  /** What the configuration says of it. */
+  readonly configured: PolicySettings;
 }
 
 const minuteMs = 60_000;
@@ -54,22 +57,25 @@ const streamIdle = { cpuMillicores: 4, checks: 5, intervalMs: 10_000, signals: [
 
 /** The numbers of the design, section 6. */
 export const builtInProfiles: readonly Profile[] = [
-  { name: 'default', base: null, settings: everything },
+  { name: 'default', base: null, settings: everything, configured: {} },
   {
     name: 'stream',
     base: 'default',
     settings: { idle: streamIdle, leaseMs: 3 * minuteMs, ttlMs: 2 * minuteMs },
+    configured: {},
   },
-  { name: 'batch', base: 'default', settings: { maxRuntimeMs: 30 * minuteMs, retry: { limit: 2 } } },
+  { name: 'batch', base: 'default', settings: { maxRuntimeMs: 30 * minuteMs, retry: { limit: 2 } }, configured: {} },
   {
     name: 'test',
     base: 'default',
     settings: { idle: streamIdle, maxRuntimeMs: 10 * minuteMs, ttlMs: 2 * minuteMs },
+    configured: {},
   },
   {
     name: 'service',
     base: 'default',
     settings: { idle: null, retry: { limit: null, maxDelayMs: minuteMs } },
+    configured: {},
   },
 ];
 
@@ -99,15 +105,33 @@ export interface SettledPolicies {
 /** One value of the policies. `idle` and its parts are values of their own: `idle` says whether there is such a policy at all. */
 type Flat = Map<string, { value: unknown; from: string }>;
 
+/** Jobs that ask for the same get one object, which the store digests once. Forgotten with the configuration that it came from. */
+const settledBefore = new WeakMap<JobDefaults, Map<string, SettledPolicies>>();
+
+/** Different wishes that are remembered for one configuration. */
+const mostRemembered = 1_000;
+
 /**
- * Settles the policies of a job.
+ * Settles the policies of a job: those of its profile, over those of the profiles that it builds upon, over what the configuration
+ * says for all jobs, over the profile `default`; what the job asks for over all of them; and no more than the caps.
  *
  * @throws CorralError `PROFILE_NOT_FOUND`
  */
 export function settlePolicies(asked: PolicySettings, profileName: string, defaults: JobDefaults): SettledPolicies {
+  const known = settledBefore.get(defaults) ?? new Map<string, SettledPolicies>();
+  settledBefore.set(defaults, known);
+  const wish = JSON.stringify([profileName, asked]);
+  const settled = known.get(wish) ?? settleAnew(asked, profileName, defaults);
+  if (known.size >= mostRemembered) known.clear();
+  known.set(wish, settled);
+  return settled;
+}
+
+function settleAnew(asked: PolicySettings, profileName: string, defaults: JobDefaults): SettledPolicies {
   const flat: Flat = new Map();
-  for (const { name, settings } of lineage(profileName, defaults)) {
+  for (const { name, settings, configured } of lineage(profileName, defaults)) {
     put(flat, settings, `profile ${name}`);
+    put(flat, configured, `config profiles.${name}`);
     if (name === 'default') put(flat, defaults.jobs, 'config jobs');
   }
   put(flat, asked, 'job');
@@ -146,6 +170,47 @@ function lineage(name: string, { profiles }: JobDefaults): Profile[] {
   return [...(profile.base === null ? [] : lineage(profile.base, { profiles, jobs: {}, caps: {} })), profile];
 }
 
+/** What the configuration says of a profile. */
+export interface ConfiguredProfile {
+  readonly name: string;
+  /** Absent: that of the built-in profile of this name, else `default`. */
+  readonly base?: string | undefined;
+  readonly settings: PolicySettings;
+}
+
+/**
+ * The built-in profiles with what the configuration says on top, and those that it makes.
+ *
+ * @param fail called with a profile whose base cannot be, and why; must throw
+ */
+export function profilesWith(
+  configured: readonly ConfiguredProfile[],
+  fail: (name: string, reason: string) => never,
+): ReadonlyMap<string, Profile> {
+  const profiles = new Map(builtInProfiles.map((profile) => [profile.name, profile]));
+  for (const { name, base, settings } of configured) {
+    const builtIn = profiles.get(name);
+    profiles.set(name, {
+      name,
+      base: base ?? (builtIn === undefined ? 'default' : builtIn.base),
+      settings: builtIn?.settings ?? {},
+      configured: settings,
+    });
+  }
+  for (const { name } of configured) {
+    const passed: string[] = [];
+    for (let at: string | null = name; at !== null; at = profiles.get(at)?.base ?? null) {
+      passed.push(at);
+      const base: string | null | undefined = profiles.get(at)?.base;
+      if (typeof base === 'string' && passed.includes(base))
+        fail(at, `${[...passed, base].join(' builds upon ')}; a profile must come down to "default"`);
+      if (typeof base === 'string' && !profiles.has(base))
+        fail(at, `there is no profile "${base}"; take one of ${[...profiles.keys()].join(', ')}`);
+    }
+  }
+  return profiles;
+}
+
 function put(flat: Flat, settings: PolicySettings, from: string): void {
   for (const [name, value] of Object.entries(settings)) {
     if (value === undefined) continue;
@@ -159,11 +224,12 @@ function put(flat: Flat, settings: PolicySettings, from: string): void {
   }
 }
 
-/** `null` is no limit at all, and so beyond any cap. */
+/** `null` is no limit at all, and so beyond any cap; but of the grace, it is none, and below all. */
 function limit(flat: Flat, caps: CapSettings): void {
   for (const [name, cap] of Object.entries(caps)) {
     const known = flat.get(name);
     if (cap === undefined || known === undefined) continue;
-    if (known.value === null || Number(known.value) > cap) flat.set(name, { value: cap, from: 'cap' });
+    const isBeyond = known.value === null ? name !== 'killGraceMs' : Number(known.value) > cap;
+    if (isBeyond) flat.set(name, { value: cap, from: 'config caps' });
   }
 }

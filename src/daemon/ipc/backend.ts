@@ -10,6 +10,8 @@ export interface Backend {
   readonly jobDefaults: JobDefaults;
   status(): MethodResult<'daemon.status'>;
   health(): Health;
+  /** The configuration in force, key by key. */
+  config(): MethodResult<'config.show'>;
   /** Reads the configuration again; one that cannot be used changes nothing, and `error` says why. */
   reload(): MethodResult<'daemon.reload'>['config'];
   /** Ends all jobs gracefully and exits. */

@@ -1,6 +1,7 @@
 import type { MethodName, MethodResult, ParsedParams } from '../../../protocol/index.ts';
 import type { Call } from '../backend.ts';
 import { cancel } from './cancel.ts';
+import { configShow } from './config.ts';
 import { daemonHealth, daemonReload, daemonStatus, daemonStop } from './daemon.ts';
 import { events } from './events.ts';
 import { get } from './get.ts';
@@ -43,6 +44,7 @@ export const handlers: Handlers = {
   'group.runPending': runPending,
   'group.pause': pauseGroup,
   'group.resume': resumeGroup,
+  'config.show': configShow,
   'daemon.status': daemonStatus,
   'daemon.health': daemonHealth,
   'daemon.reload': daemonReload,

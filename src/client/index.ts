@@ -44,7 +44,9 @@ export {
   type JobSpec,
   type JobStatus,
   type JobView,
+  type PoliciesView,
   type RunPending,
+  type SettledJob,
   type ShownKey,
   type SignalName,
 } from '../protocol/index.ts';
@@ -177,6 +179,18 @@ export class Client implements AsyncDisposable {
       }
     }
     return submitted;
+  }
+
+  /**
+   * What `submit` would make of the request: the job with every default filled in, the policies in force, and where each comes from.
+   * It is refused as a submit would be. Nothing is submitted.
+   *
+   * @returns `existingId`: the job that the idempotency key belongs to already; `null` if a submit would make a new one
+   */
+  async settle(request: JobRequest): Promise<MethodResult<'settle'>> {
+    const job = { ...this.#fromCaller(request), ...toSpec(request) };
+    checkJobFits(job, 'The job');
+    return this.#connection.call('settle', { job });
   }
 
   async get(jobId: number): Promise<JobView> {

@@ -312,7 +312,8 @@ export class Supervisor {
 
   #lookUp(event: Event): Event {
     switch (event.type) {
-      case 'submit': {
+      case 'submit':
+      case 'settle': {
         const keys = event.definitions.flatMap(({ idempotencyKey }) => idempotencyKey ?? []);
         const known = new Map(
           keys

@@ -271,6 +271,30 @@ export const jobViewSchema = z
   .meta({ id: 'Job', description: 'A job as the daemon knows it. Its environment is not told.' });
 export type JobView = z.infer<typeof jobViewSchema>;
 
+/** A job as it would be submitted. */
+export const settledJobSchema = jobViewSchema
+  .pick({
+    name: true,
+    group: true,
+    profile: true,
+    scope: true,
+    command: true,
+    cwd: true,
+    priority: true,
+    splitOutput: true,
+    notBefore: true,
+    after: true,
+    afterMode: true,
+    limits: true,
+    policies: true,
+    resources: true,
+    warnings: true,
+    onSupervisorLost: true,
+    idempotencyKey: true,
+  })
+  .meta({ id: 'SettledJob', description: 'A job as it would be submitted.' });
+export type SettledJob = z.infer<typeof settledJobSchema>;
+
 /** What an event can be. Beside transitions: a report of the job, a client's pause, and what the daemon has to say of the job. */
 export const eventKinds = [
   'transition',

@@ -11,6 +11,7 @@ import {
   jobSpecSchema,
   jobStatuses,
   jobViewSchema,
+  settledJobSchema,
 } from './jobs.ts';
 
 /** Most jobs that one call may name: the report on each must fit a frame. */
@@ -143,6 +144,27 @@ export const methods = {
         ),
     }),
     result: z.object({ jobs: z.array(submitted).describe('In the order of the request.') }),
+  },
+  settle: {
+    about:
+      'What a submit would make of a job: every default filled in, with the policies in force and where each comes from. It is refused as a submit would be. Nothing is submitted.',
+    repeat: 'safe',
+    errors: [
+      'GROUP_NOT_FOUND',
+      'PROFILE_NOT_FOUND',
+      'QUEUE_FULL',
+      'DISK_LOW',
+      'IDEMPOTENCY_MISMATCH',
+      'SHUTTING_DOWN',
+      'STORE_FAILED',
+    ],
+    params: z.strictObject({ job: jobSpecSchema }),
+    result: z.object({
+      job: settledJobSchema,
+      existingId: jobIdSchema
+        .nullable()
+        .describe('The job that has the idempotency key already: a submit would answer with it, and make none.'),
+    }),
   },
   get: {
     about: 'One job, whether it has ended or not.',

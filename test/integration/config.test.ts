@@ -196,3 +196,96 @@ describe('corral config', { concurrency: 2 }, () => {
     assert.equal((await cli.run(['daemon', 'status'])).code, 3, 'it started none');
   });
 });
+
+describe('policies on the command line', { concurrency: 2 }, () => {
+  test('--dry-run shows what a submit would make, with where each value comes from, and submits nothing', async (t) => {
+    const text = `${ttl('3h')}[profiles.nightly]\nbase = "batch"\nlease = "7m"\n[caps]\nretry.limit = 4\n`;
+    const { cli, client } = await configured(t, text);
+    const asked = ['--profile', 'nightly', '--retries', 'unlimited', '--idle-checks', '9', '--max-runtime', '2h'];
+    for (const verb of ['submit', 'run']) {
+      const { code, stdout, stderr } = await cli.run([verb, '--dry-run', ...asked, '--', 'make', 'it']);
+      assert.deepEqual([code, stderr], [0, '']);
+      for (const line of [
+        /^command +make it$/m,
+        /^profile +nightly$/m,
+        /^max-runtime +2h +job$/m,
+        /^ttl +3h +config jobs$/m,
+        /^lease +7m +config profiles\.nightly$/m,
+        /^retry\.limit +4 +config caps$/m,
+        /^idle\.checks +9 +job$/m,
+        /^idle\.interval +1m +profile default$/m,
+      ])
+        assert.match(stdout, line);
+    }
+    const dry = JSON.parse((await cli.run(['submit', '--dry-run', '--json', ...asked, 'true'])).stdout);
+    assert.deepEqual((await client.list()).jobs, []);
+    const { stdout: id } = await cli.run(['submit', ...asked, 'true']);
+    const job = await client.get(Number(id));
+    assert.deepEqual(dry.policies, job.policies, 'what was said is what is');
+    assert.equal(Object.values(job.policies).filter(({ from }) => from === 'job').length, 2);
+    const shown = (await cli.run(['show', id.trim()])).stdout;
+    assert.match(shown, /^profile +nightly$/m);
+    assert.match(shown, /^retry\.limit +4 +config caps$/m);
+  });
+
+  test('--dry-run is refused for what a submit is refused for', async (t) => {
+    const { cli } = await configured(t, '');
+    const cases: [args: string[], code: number, says: RegExp][] = [
+      [['-g', 'nix'], 1, /There is no group "nix"/],
+      [['--profile', 'nix'], 2, /There is no profile "nix". Take one of default, stream, batch, test, service/],
+      [['--idle', 'off', '--idle-checks', '3'], 2, /--idle off leaves nothing/],
+      [['--retry-delay', 'off'], 2, /--retry-delay needs a duration/],
+      [['--retry-on', 'cancel'], 2, /Write some of exit, signal/],
+      [['--output-limit', '5'], 2, /"5" is not a size/],
+      [['--output-limit', '5B'], 2, /outputLimitBytes: must be at least 4096/],
+      [['--batch'], 2, /--dry-run shows one job/],
+    ];
+    for (const [args, code, says] of cases) {
+      const outcome = await cli.run(['submit', '--dry-run', ...args, '--', 'true']);
+      assert.equal(outcome.code, code, args.join(' '));
+      assert.match(outcome.stderr, says, args.join(' '));
+      assert.equal(outcome.stdout, '');
+    }
+  });
+
+  test('every option becomes a policy', async (t) => {
+    const { cli } = await configured(t, '');
+    const policiesOf = async (...args: string[]) => {
+      const { code, stdout, stderr } = await cli.run(['submit', '--dry-run', '--json', ...args, '--', 'true']);
+      assert.equal(code, 0, stderr);
+      const { policies } = JSON.parse(stdout) as { policies: Record<string, { value: unknown; from: string }> };
+      return Object.fromEntries(
+        Object.entries(policies)
+          .filter(([, { from }]) => from === 'job')
+          .map(([name, { value }]) => [name, value]),
+      );
+    };
+    const idle = ['--idle', 'on', '--idle-cpu', '0.5', '--idle-checks', '3', '--idle-interval', '200ms'];
+    const retry = ['--retries', '3', '--retry-delay', '1s', '--retry-max-delay', '1m', '--retry-on', 'exit,oom'];
+    assert.deepEqual(await policiesOf(...idle, '--idle-signals', 'cpu,output', '--idle-dry-run'), {
+      'idle.cpuMillicores': 0.5,
+      'idle.checks': 3,
+      'idle.intervalMs': 200,
+      'idle.signals': ['cpu', 'output'],
+      'idle.dryRun': true,
+    });
+    assert.deepEqual(await policiesOf(...retry, '--retry-exit-codes', '75,111'), {
+      'retry.limit': 3,
+      'retry.delayMs': 1_000,
+      'retry.maxDelayMs': 60_000,
+      'retry.causes': ['exit', 'oom'],
+      'retry.exitCodes': [75, 111],
+    });
+    assert.deepEqual(await policiesOf('--retries', 'unlimited', '--idle', 'off', '--ttl', 'off', '--lease', '3m'), {
+      'retry.limit': null,
+      idle: null,
+      ttlMs: null,
+      leaseMs: 180_000,
+    });
+    assert.deepEqual(await policiesOf('--output-limit', '1MiB', '--on-output-limit', 'kill', '--kill-grace', '0'), {
+      outputLimitBytes: 1_048_576,
+      onOutputLimit: 'kill',
+      killGraceMs: null,
+    });
+  });
+});

@@ -8,11 +8,13 @@ const of = (...values: string[]): Candidate[] => values.map((value) => ({ value,
 const live: Live = {
   jobs: async (choice) => ({ live: of('3', '1'), ended: of('2'), recent: of('3', '2', '1') })[choice],
   groups: async () => of('default', 'slow'),
+  profiles: async () => of('default', 'stream'),
 };
 
 const nobody: Live = {
   jobs: () => assert.fail('the daemon was asked'),
   groups: () => assert.fail('the daemon was asked'),
+  profiles: () => assert.fail('the daemon was asked'),
 };
 
 /** The words of an answer, or what kind of answer it is. */
@@ -27,6 +29,9 @@ const cases: { line: string; answer: string; from?: Live }[] = [
   { line: 'nonsense|', answer: '' },
   { line: '--v', answer: '--version' },
   { line: 'cancel|', answer: '3 1', from: live },
+  { line: 'run|--profile|', answer: 'default stream', from: live },
+  { line: 'submit|--profile=st', answer: '--profile=stream', from: live },
+  { line: 'submit|--on-output-limit|', answer: 'truncate kill' },
   { line: 'cancel|3|', answer: '1', from: live },
   { line: 'cancel|--wait|', answer: '3 1', from: live },
   { line: 'attach|', answer: '3 1', from: live },

@@ -55,6 +55,10 @@ const steps: readonly Step[] = [
     },
   },
   { method: 'logs', params: { jobId: 2, holdMs: 10_000 }, isSilent: true },
+  {
+    method: 'settle',
+    params: { job: { command: ['make', 'test'], env, cwd: '/tmp', profile: 'batch', ttlMs: null } },
+  },
   { method: 'list', params: { statuses: ['running', 'stopping'], order: 'newest', limit: 1 } },
   { method: 'select', params: { group: 'default', name: 'test*' } },
   { method: 'signal', params: { jobIds: [1, 2], signal: 'SIGCONT' } },

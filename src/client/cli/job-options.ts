@@ -1,7 +1,17 @@
 import fs from 'node:fs';
 import path from 'node:path';
 import { type Command, InvalidArgumentError, Option } from 'commander';
-import { CorralError, parseDuration, pathFromText, showBytes } from '../../protocol/index.ts';
+import {
+  type Cause,
+  CorralError,
+  type IdleSignal,
+  idleSignals,
+  parseDuration,
+  parseSize,
+  pathFromText,
+  retryableCauses,
+  showBytes,
+} from '../../protocol/index.ts';
 import { callerEnvironment, callerFolder } from '../caller.ts';
 import type { JobRequest } from '../index.ts';
 
@@ -19,6 +29,22 @@ interface JobFlags {
   readonly successCodes?: number[];
   readonly onSupervisorLost?: 'fail' | 'retry';
   readonly idempotencyKey?: string;
+  readonly profile?: string;
+  readonly lease?: number | 'off';
+  readonly ttl?: number | 'off';
+  readonly outputLimit?: number | 'off';
+  readonly onOutputLimit?: 'truncate' | 'kill';
+  readonly idle?: 'off' | 'on';
+  readonly idleCpu?: number;
+  readonly idleChecks?: number;
+  readonly idleInterval?: number | 'off';
+  readonly idleSignals?: IdleSignal[];
+  readonly idleDryRun?: true;
+  readonly retries?: number | 'unlimited';
+  readonly retryDelay?: number | 'off';
+  readonly retryMaxDelay?: number | 'off';
+  readonly retryOn?: Cause[];
+  readonly retryExitCodes?: number[];
 }
 
 const lostPolicies = ['fail', 'retry'];
@@ -34,24 +60,55 @@ export function addJobOptions(command: Command): Command {
     .option('-e, --env <NAME=value>', 'set a variable on top of the current environment; repeatable', asVariable)
     .option('--stdin <file>', 'what it reads as standard input (default: /dev/null)')
     .option('--split-output', 'keep stdout and stderr apart, in two files')
+    .option('--success-codes <codes>', 'exit codes that count as success, such as 0,3 (default: 0)', asExitCodes)
+    .option('--idempotency-key <key>', 'submitting again with the same key gives the same job')
+    .optionsGroup(policies)
+    .option('--profile <profile>', 'the set of policies that it starts from (default: default)')
     .option(
       '--max-runtime <duration>',
-      "end it after this long, such as 90s or 30m; 0 or off for no limit (default: the daemon's, off unless configured)",
+      "end it after this long, such as 90s or 30m; 0 or off for no limit (default: the profile's)",
       asDuration,
     )
     .option(
       '--kill-grace <duration>',
-      "time between SIGTERM and SIGKILL; 0 or off for SIGKILL at once (default: the daemon's, 5s unless configured)",
+      "time between SIGTERM and SIGKILL; 0 or off for SIGKILL at once (default: the profile's)",
       asDuration,
     )
-    .option('--success-codes <codes>', 'exit codes that count as success, such as 0,3 (default: 0)', asExitCodes)
+    .option('--lease <duration>', 'end it this long after the last client went away; off: it needs none', asDuration)
+    .option('--ttl <duration>', 'delete its record and output this long after its end; off: keep them', asDuration)
+    .option('--output-limit <size>', 'most output of an attempt, such as 64MiB; off: no limit of its own', asSize)
+    .addOption(
+      new Option('--on-output-limit <what>', 'drop the oldest output, or end the job').choices(['truncate', 'kill']),
+    )
     .addOption(
       new Option('--on-supervisor-lost <what>', 'if the daemon dies while it runs (default: fail)').choices(
         lostPolicies,
       ),
     )
-    .option('--idempotency-key <key>', 'submitting again with the same key gives the same job');
+    .optionsGroup(idle)
+    .addOption(new Option('--idle <what>', 'whether an idle job is ended').choices(['off', 'on']))
+    .option('--idle-cpu <millicores>', 'CPU use at or below which a check is quiet', asAmount)
+    .option('--idle-checks <number>', 'so many quiet checks in a row end it', asCount)
+    .option('--idle-interval <duration>', 'time between two checks', asDuration)
+    .option(
+      '--idle-signals <signals>',
+      `what must be quiet, such as cpu,output (of ${idleSignals.join(', ')})`,
+      asSignals,
+    )
+    .option('--idle-dry-run', 'only say that it would have been ended')
+    .optionsGroup(retry)
+    .option('--retries <number>', 'run it again so often if it fails; or unlimited', asRetries)
+    .option('--retry-delay <duration>', 'pause before the first retry; it doubles with each', asDuration)
+    .option('--retry-max-delay <duration>', 'longest pause', asDuration)
+    .option('--retry-on <causes>', `only after these, such as exit,oom (of ${retryableCauses.join(', ')})`, asCauses)
+    .option('--retry-exit-codes <codes>', 'only after these exit codes, such as 75,111', asExitCodes)
+    .optionsGroup('Options:');
 }
+
+/** Headings of --help. */
+const policies = 'What ends it, and how long it is kept:';
+const idle = 'When it counts as idle:';
+const retry = 'When it is run again:';
 
 /** The job that the command line describes. Paths are resolved against the current folder. */
 export function jobRequest(words: readonly string[], flags: JobFlags): JobRequest {
@@ -74,13 +131,59 @@ export function jobSettings(flags: JobFlags): Partial<JobRequest> & { command?: 
     env: { ...callerEnvironment(process.env), ...flags.env },
     stdin: flags.stdin === undefined ? undefined : readableFile(flags.stdin),
     splitOutput: flags.splitOutput,
-    maxRuntimeMs: flags.maxRuntime === 'off' ? null : flags.maxRuntime,
-    killGraceMs: flags.killGrace === 'off' ? null : flags.killGrace,
     successCodes: flags.successCodes,
-    onSupervisorLost: flags.onSupervisorLost,
     idempotencyKey: flags.idempotencyKey,
+    profile: flags.profile,
+    maxRuntimeMs: orNull(flags.maxRuntime),
+    killGraceMs: orNull(flags.killGrace),
+    leaseMs: orNull(flags.lease),
+    ttlMs: orNull(flags.ttl),
+    outputLimitBytes: orNull(flags.outputLimit),
+    onOutputLimit: flags.onOutputLimit,
+    onSupervisorLost: flags.onSupervisorLost,
+    idle: idleSettings(flags),
+    retry: nonEmpty({
+      limit: flags.retries === 'unlimited' ? null : flags.retries,
+      delayMs: amount('--retry-delay', flags.retryDelay),
+      maxDelayMs: amount('--retry-max-delay', flags.retryMaxDelay),
+      causes: flags.retryOn,
+      exitCodes: flags.retryExitCodes,
+    }),
   };
+  return given(settings);
+}
+
+function idleSettings(flags: JobFlags): JobRequest['idle'] {
+  const parts = nonEmpty({
+    cpuMillicores: flags.idleCpu,
+    checks: flags.idleChecks,
+    intervalMs: amount('--idle-interval', flags.idleInterval),
+    signals: flags.idleSignals,
+    dryRun: flags.idleDryRun,
+  });
+  if (flags.idle !== 'off') return flags.idle === 'on' ? (parts ?? {}) : parts;
+  if (parts !== undefined)
+    throw new CorralError('INVALID_PARAMS', '--idle off leaves nothing for the other options of idle to say.');
+  return null;
+}
+
+function orNull<T>(value: T | 'off' | undefined): T | null | undefined {
+  return value === 'off' ? null : value;
+}
+
+/** A duration that cannot be turned off. */
+function amount(option: string, value: number | 'off' | undefined): number | undefined {
+  if (value === 'off') throw new CorralError('INVALID_PARAMS', `${option} needs a duration, such as 500ms.`);
+  return value;
+}
+
+function given<T extends object>(settings: T) {
   return Object.fromEntries(Object.entries(settings).filter(([, value]) => value !== undefined));
+}
+
+function nonEmpty<T extends object>(settings: T): T | undefined {
+  const named = given(settings);
+  return Object.keys(named).length === 0 ? undefined : (named as T);
 }
 
 /** Where the path itself says it all, the current folder may even be gone. */
@@ -127,6 +230,35 @@ export function asDuration(text: string): number | 'off' {
     if (error instanceof RangeError) throw new InvalidArgumentError(error.message);
     throw error;
   }
+}
+
+function asSize(text: string): number | 'off' {
+  try {
+    return parseSize(text) ?? 'off';
+  } catch (error) {
+    if (error instanceof RangeError) throw new InvalidArgumentError(error.message);
+    throw error;
+  }
+}
+
+function asAmount(text: string): number {
+  if (!/^\d+(\.\d+)?$/.test(text)) throw new InvalidArgumentError('It must be a number, such as 4 or 0.5.');
+  return Number(text);
+}
+
+function asRetries(text: string): number | 'unlimited' {
+  return text === 'unlimited' ? text : asCount(text);
+}
+
+const asSignals = (text: string) => asListOf(idleSignals, text);
+const asCauses = (text: string) => asListOf(retryableCauses, text);
+
+function asListOf<T extends string>(all: readonly T[], text: string): T[] {
+  return text.split(',').map((word) => {
+    const known = all.find((one) => one === word);
+    if (known === undefined) throw new InvalidArgumentError(`Write some of ${all.join(', ')}, with commas between.`);
+    return known;
+  });
 }
 
 function asVariable(text: string, earlier: Record<string, string> = {}): Record<string, string> {

@@ -2,6 +2,7 @@
 import { type Decision, groupNotFound, nothing, refuse } from './decision.ts';
 import type { Event } from './events.ts';
 import { type Change, type Instant, type Job, type JobDefinition, justQueued, type State } from './model.ts';
+import { settledView } from './view.ts';
 import { firstQueueRecord, inQueue } from './waiting.ts';
 
 export function submit(state: State, event: Extract<Event, { type: 'submit' }>, now: Instant): Decision {
@@ -51,6 +52,19 @@ export function submit(state: State, event: Extract<Event, { type: 'submit' }>, 
     submitted.push({ id: job.id, created: true });
   }
   return { changes, effects: [{ type: 'reply', request: event.request, result: submitted }] };
+}
+
+/** Says what a submit would come to, by deciding upon it and keeping nothing. */
+export function settle(state: State, event: Extract<Event, { type: 'settle' }>, now: Instant): Decision {
+  const { changes, effects } = submit(state, { ...event, type: 'submit' }, now);
+  const refusals = effects.filter((effect) => effect.type === 'refuse');
+  if (refusals.length > 0) return { changes: [], effects: refusals };
+  const [definition] = event.definitions;
+  const made = changes.find((change) => change.kind === 'job')?.after;
+  const existing = event.known.get(definition.idempotencyKey ?? '');
+  const job = settledView(made ?? newJob(state.nextJobId, definition, now));
+  const result = { job, existingId: made === undefined ? (existing?.id ?? null) : null };
+  return { changes: [], effects: [{ type: 'reply', request: event.request, result }] };
 }
 
 export function newJob(id: number, definition: JobDefinition, now: Instant): Job {

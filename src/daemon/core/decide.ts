@@ -5,7 +5,7 @@
  * This file says what belongs to which event; how it is decided stands in the file of its concern.
  */
 import { CorralError, unreachable } from '../../protocol/index.ts';
-import { pauseAdmission, submit } from './admitting.ts';
+import { pauseAdmission, settle, submit } from './admitting.ts';
 import { dueJobs } from './deadlines.ts';
 import { bulk, type Decision, jobNotFound, merge, nothing, onLive, replace } from './decision.ts';
 import { finish, finishUnstarted, leaderExited } from './ending.ts';
@@ -24,6 +24,8 @@ export function decide(state: State, event: Event, now: Instant): Decision {
   switch (event.type) {
     case 'submit':
       return submit(state, event, now);
+    case 'settle':
+      return settle(state, event, now);
     case 'cancel':
       return bulk(event.request, event.jobIds, (jobId) => {
         const job = state.live.get(jobId);

@@ -14,6 +14,13 @@ export type Event =
       /** Jobs that already have one of the idempotency keys. */
       readonly known: ReadonlyMap<string, Job>;
     }
+  /** What a submit would make of it; nothing is changed. */
+  | {
+      readonly type: 'settle';
+      readonly request: RequestId;
+      readonly definitions: readonly [JobDefinition];
+      readonly known: ReadonlyMap<string, Job>;
+    }
   | {
       readonly type: 'cancel';
       readonly request: RequestId;
@@ -118,6 +125,7 @@ export type EndedJobs = ReadonlyMap<number, Job>;
 export function asksForRecord(event: Event): boolean {
   switch (event.type) {
     case 'submit':
+    case 'settle':
     case 'remove':
     case 'addGroup':
     case 'setGroup':

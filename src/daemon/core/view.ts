@@ -1,4 +1,11 @@
-import type { AttemptView, GroupView, JobView, PoliciesView } from '../../protocol/index.ts';
+import {
+  type AttemptView,
+  type GroupView,
+  type JobView,
+  type PoliciesView,
+  type SettledJob,
+  settledJobSchema,
+} from '../../protocol/index.ts';
 import {
   type Attempt,
   type GroupState,
@@ -72,6 +79,11 @@ export function viewOf(job: Job, output: OutputFacts, waitingFor: string | null)
     idempotencyKey: definition.idempotencyKey,
     containment: attempt?.tier ?? null,
   };
+}
+
+/** A job that was not submitted, as it would be. */
+export function settledView(job: Job): SettledJob {
+  return settledJobSchema.parse(viewOf(job, { files: [], bytes: 0 }, null));
 }
 
 function attemptView(attempt: Attempt): AttemptView {

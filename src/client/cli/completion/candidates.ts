@@ -10,10 +10,11 @@ export interface Candidate {
 /** Which jobs make sense: those that can be ended, those whose record can be removed, or what somebody may want to look at. */
 export type JobChoice = 'live' | 'ended' | 'recent';
 
-/** What only a daemon knows. Both answer with nothing where there is none. */
+/** What only a daemon knows. All answer with nothing where there is none. */
 export interface Live {
   jobs(choice: JobChoice): Promise<Candidate[]>;
   groups(): Promise<Candidate[]>;
+  profiles(): Promise<Candidate[]>;
 }
 
 /** The answer for a shell: words to choose from, or whose business it is instead. */
@@ -196,6 +197,8 @@ async function meaningOf(placeholder: string, command: Command, live: Live): Pro
       return signalNames.map((name) => plain(name.slice(3)));
     case 'group':
       return live.groups();
+    case 'profile':
+      return live.profiles();
     case 'id':
     case 'ids':
       return live.jobs(jobChoices[command.name()] ?? 'recent');

@@ -33,6 +33,8 @@ export const liveDaemon: Live = {
         about: `${active} of ${parallel} slots in use`,
       })),
     ),
+  profiles: () =>
+    ask(async (client) => (await client.config()).profiles.map((name) => ({ value: oneLine(name), about: '' }))),
 };
 
 async function ask(question: (client: Client) => Promise<Candidate[]>): Promise<Candidate[]> {

@@ -2,6 +2,7 @@ import type { Command } from 'commander';
 import { formatDuration, type JobView } from '../../../protocol/index.ts';
 import type { Client } from '../../index.ts';
 import { asJobId } from '../job-ids.ts';
+import { afterText, printPolicies, resourcesText } from '../policies.ts';
 import { commandLine, oneLine, outcome, printJson, printLine } from '../print.ts';
 import { withClient } from '../session.ts';
 
@@ -18,24 +19,42 @@ export function addShow(program: Command): void {
 async function show(client: Client, jobId: number, flags: { json?: true }): Promise<number> {
   const job = await client.get(jobId);
   if (flags.json) printJson(job);
-  else for (const [label, value] of describe(job)) printLine(`${label.padEnd(12)} ${oneLine(value)}`);
+  else print(job);
   return 0;
 }
 
+function print(job: JobView): void {
+  for (const [label, value] of describe(job)) printLine(`${label.padEnd(12)} ${oneLine(value)}`);
+  printLine();
+  printPolicies(job.policies);
+}
+
 function describe(job: JobView): [label: string, value: string][] {
-  const { limits } = job;
+  const { progress } = job;
   const lines: [string, string | null][] = [
     ['job', `${job.id}${job.name === null ? '' : ` (${job.name})`}`],
     ['command', commandLine(job.command)],
     ['folder', job.cwd],
     ['group', `${job.group}, priority ${job.priority}`],
-    ['status', job.status + (job.unkillable ? ' (some process cannot be killed)' : job.paused ? ' (paused)' : '')],
+    ['profile', job.profile],
+    ['scope', job.scope],
+    [
+      'status',
+      job.status + (job.unkillable ? ' (some process cannot be killed)' : '') + (job.paused ? ' (paused)' : ''),
+    ],
+    ['waits for', job.waitingFor],
+    ['not before', job.notBefore],
+    ['after', afterText(job)],
     ['result', job.cause === null ? null : outcome(job)],
     ['waits', job.waitingFor],
     ['message', job.message],
+    ['progress', progress === null ? null : `${progressText(progress)} (${progress.at})`],
+    ['reported', job.result === null ? null : JSON.stringify(job.result)],
+    ...job.warnings.map((warning): [string, string] => ['warning', warning]),
     ['strays', job.strays === 0 ? null : `${job.strays} ended after the first process`],
     ['pid', job.pid === null ? null : String(job.pid)],
     ['attempt', job.attempt === 0 ? null : `${job.attempt}`],
+    ['retries', job.retries === 0 ? null : `${job.retries}`],
     ['submitted', job.submittedAt],
     ['started', job.startedAt],
     ['finished', job.finishedAt],
@@ -44,11 +63,18 @@ function describe(job: JobView): [label: string, value: string][] {
       'peak memory',
       job.peakRssBytes === null ? null : `${Math.round(job.peakRssBytes / 1024 ** 2)} MiB in its largest process`,
     ],
-    ['max runtime', limits.maxRuntimeMs === null ? 'off' : formatDuration(limits.maxRuntimeMs)],
-    ['kill grace', limits.killGraceMs === null ? 'none' : formatDuration(limits.killGraceMs)],
-    ['if lost', job.onSupervisorLost],
-    ['output', job.outputFiles.length === 0 ? null : `${job.outputBytes} bytes in ${job.outputFiles.join(', ')}`],
+    ['limits', resourcesText(job)],
+    ['output', job.outputFiles.length === 0 ? null : outputText(job)],
     ['containment', job.containment],
   ];
   return lines.filter((line): line is [string, string] => line[1] !== null);
+}
+
+function progressText({ percent, message }: NonNullable<JobView['progress']>): string {
+  return [percent === null ? '' : `${percent} %`, message ?? ''].filter((part) => part !== '').join(' ');
+}
+
+function outputText({ outputBytes, outputDroppedBytes, outputFiles }: JobView): string {
+  const dropped = outputDroppedBytes === 0 ? '' : `, after ${outputDroppedBytes} that were dropped,`;
+  return `${outputBytes} bytes${dropped} in ${outputFiles.join(', ')}`;
 }

@@ -5,10 +5,11 @@ import { CorralError, describeIssues, jobSpecSchema } from '../../../protocol/in
 import type { Client, JobRequest } from '../../index.ts';
 import { asRanges } from '../job-ids.ts';
 import { addJobOptions, jobRequest, jobSettings } from '../job-options.ts';
+import { printSettled } from '../policies.ts';
 import { ReaderGoneError, say, write } from '../print.ts';
 import { withClient } from '../session.ts';
 
-type Flags = Parameters<typeof jobRequest>[1] & { batch?: true; json?: true };
+type Flags = Parameters<typeof jobRequest>[1] & { batch?: true; dryRun?: true; json?: true };
 
 const lineSchema = jobSpecSchema.partial().extend({ shell: z.string().optional() });
 
@@ -17,6 +18,7 @@ export function addSubmit(program: Command): void {
     .description('queue a job and print its id')
     .argument('[command...]', 'program and arguments')
     .option('--batch', 'read jobs from stdin, one JSON object a line, such as {"command":["make","test"],"priority":5}')
+    .option('--dry-run', 'submit nothing: print the job as it would be, its policies, and where each comes from')
     .option('--json', 'print JSON')
     .passThroughOptions()
     .addHelpText(
@@ -27,6 +29,7 @@ export function addSubmit(program: Command): void {
 }
 
 async function submit(client: Client, words: string[], flags: Flags): Promise<number> {
+  if (flags.dryRun) return dryRun(client, words, flags);
   const submitted = flags.batch
     ? await submitLines(client, words, flags)
     : [await client.submit(jobRequest(words, flags))];
@@ -44,6 +47,12 @@ async function submit(client: Client, words: string[], flags: Flags): Promise<nu
     else if (error instanceof CorralError) throw new CorralError(error.code, `${error.message} But ${sentence}.`);
     else throw error;
   }
+  return 0;
+}
+
+async function dryRun(client: Client, words: string[], flags: Flags): Promise<number> {
+  if (flags.batch) throw new CorralError('INVALID_PARAMS', '--dry-run shows one job; leave --batch out.');
+  printSettled(await client.settle(jobRequest(words, flags)), flags.json ? 'json' : 'text');
   return 0;
 }
 

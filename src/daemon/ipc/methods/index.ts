@@ -14,6 +14,7 @@ import { remove } from './remove.ts';
 import { resume } from './resume.ts';
 import { runPending } from './run-pending.ts';
 import { select } from './select.ts';
+import { settle } from './settle.ts';
 import { signal } from './signal.ts';
 import { submit } from './submit.ts';
 import { submitBatch } from './submit-batch.ts';
@@ -27,6 +28,7 @@ export const handlers: Handlers = {
   hello,
   submit,
   submitBatch,
+  settle,
   get,
   list,
   select,

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import fs from 'node:fs';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
 import { configKeys } from '../../src/daemon/config/keys.ts';
@@ -308,6 +309,48 @@ describe('a configuration that cannot be used is refused with the place and the 
         },
       );
     });
+});
+
+test('G10: whatever the file holds, it is used or refused with CONFIG_INVALID', () => {
+  const lines = fs
+    .readFileSync(new URL('../../systemd/examples/config.toml', import.meta.url), 'utf8')
+    .split('\n')
+    .map((line) => line.replace(/^#/, ''))
+    .concat(
+      '[profiles.__proto__]',
+      '__proto__ = 1',
+      'constructor = 1',
+      '[[jobs]]',
+      'idle = []',
+      'retry = 1979-05-27',
+      'ttl = inf',
+    );
+  const cut = fc.tuple(
+    fc.constantFrom(...lines),
+    fc.nat({ max: 30 }),
+    fc.constantFrom('', '"', '=', '[', '{', '\\', '1', '.'),
+  );
+  const texts = fc.array(
+    fc.oneof(
+      fc.constantFrom(...lines),
+      fc.string(),
+      cut.map(([line, at, text]) => line.slice(0, at) + text + line.slice(at)),
+    ),
+    { maxLength: 12 },
+  );
+  let used = 0;
+  fc.assert(
+    fc.property(texts, (some) => {
+      try {
+        use(some.join('\n')).shown();
+        used += 1;
+      } catch (error) {
+        assert.ok(error instanceof CorralError && error.code === 'CONFIG_INVALID', String(error));
+      }
+    }),
+    { numRuns: 1_000 },
+  );
+  assert.ok(used > 20, 'some of them can be used');
 });
 
 test('every policy has a key in the file, and every key a policy', () => {

@@ -21,9 +21,11 @@ import {
   type MethodResult,
   maxHoldMs,
   maxJobIds,
+  type ResetReport,
   type RunPending,
   resolvePaths,
   type SignalName,
+  type StuckJob,
 } from '../protocol/index.ts';
 import { callerEnvironment, callerFolder } from './caller.ts';
 import { Connection } from './connection.ts';
@@ -45,10 +47,12 @@ export {
   type JobStatus,
   type JobView,
   type PoliciesView,
+  type ResetReport,
   type RunPending,
   type SettledJob,
   type ShownKey,
   type SignalName,
+  type StuckJob,
 } from '../protocol/index.ts';
 export type { EventsOptions } from './events.ts';
 export type { LogsOptions } from './logs.ts';
@@ -90,6 +94,7 @@ export interface WaitOptions {
 }
 
 export type ListOptions = MethodParams<'list'>;
+export type StuckCriteria = MethodParams<'stuck.list'>;
 
 export type GroupSettings = Omit<MethodParams<'group.set'>, 'name'>;
 /** What jobs are meant; `jobIds`: only some of these, however many. */
@@ -281,6 +286,40 @@ export class Client implements AsyncDisposable {
   /** Sends a signal to every process of running jobs. Not repeated after a lost connection: it might arrive twice. */
   signal(jobIds: number | readonly number[], signal: SignalName): Promise<BulkReport> {
     return this.#connection.call('signal', { jobIds: [jobIds].flat(), signal });
+  }
+
+  /**
+   * Reports how far a job is; at least one of both must be there. Inside a job, its id is in `CORRAL_JOB_ID`.
+   *
+   * @param progress `percent` from 0 to 100, fractions too; `message` of at most 500 characters; `attempt` guards against a report
+   *   that comes after the attempt it is about
+   * @throws CorralError `JOB_NOT_RUNNING`, `JOB_NOT_FOUND`, `INVALID_PARAMS`
+   */
+  async progress(jobId: number, progress: { percent?: number; message?: string; attempt?: number }): Promise<void> {
+    await this.#connection.call('progress', { jobId, ...progress });
+  }
+
+  /**
+   * Reports the result of a job: any JSON of at most 64 KiB. Resolves when it is durable; the last one counts, and `null` takes it
+   * back.
+   *
+   * @throws CorralError `JOB_NOT_RUNNING`, `JOB_NOT_FOUND`, `INVALID_PARAMS`
+   */
+  async result(jobId: number, value: unknown, options: { attempt?: number } = {}): Promise<void> {
+    await this.#connection.call('result', { jobId, value, ...options });
+  }
+
+  /** Running jobs that may be stuck, the longest-running first. Times are in ms; of a job, all that are given must hold. */
+  async stuck(criteria: StuckCriteria = {}): Promise<StuckJob[]> {
+    return (await this.#connection.call('stuck.list', criteria)).jobs;
+  }
+
+  /**
+   * Ends the jobs that `stuck` names, with cause `reset`, and resolves when every process of theirs is gone, or after the
+   * longest of their graces (45 s at most) and 15 s more: `success` is false then. At least one of the times must be given.
+   */
+  resetStuck(criteria: StuckCriteria): Promise<ResetReport> {
+    return this.#connection.call('stuck.reset', { ...criteria, holdMs: maxHoldMs }, { holdMs: maxHoldMs });
   }
 
   /** Deletes the record and the output of jobs that have ended. */

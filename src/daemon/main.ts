@@ -15,7 +15,15 @@ import {
 } from './linux/index.ts';
 import { chooseStyle, createLog, type OwnLog } from './log.ts';
 import { Notifier } from './notifier.ts';
-import { chooseContainment, chooseLauncher, Guardian, OutputFiles, OutputWatch, Runner } from './process/index.ts';
+import {
+  chooseContainment,
+  chooseLauncher,
+  Guardian,
+  OutputFiles,
+  OutputWatch,
+  ReportPipe,
+  Runner,
+} from './process/index.ts';
 import type { Clock, Log } from './shells.ts';
 import { checkOwnFiles, lockSocket, lockStateDir, makePrivateDir, setStrangeOutputAside } from './state-dir.ts';
 import { SqliteStore } from './store/index.ts';
@@ -85,7 +93,25 @@ async function main(): Promise<void> {
       retainedBytes: () => store.retainedOutputBytes(),
     },
   });
-  const runner = new Runner({ containment, launcher, output, watch, socket, emit: (event) => supervisor.emit(event) });
+  const claimSocket = () => {
+    makePrivateDir(runtimeDir, uid);
+    return socketLock.claim();
+  };
+  const reportPipe = new ReportPipe({
+    path: `${socket}.report`,
+    mayMake: claimSocket,
+    emit: (event) => supervisor.emit(event),
+    complain: (message, fields) => log.warn(message, fields),
+  });
+  const runner = new Runner({
+    containment,
+    launcher,
+    output,
+    watch,
+    socket,
+    reportPipe: reportPipe.path,
+    emit: (event) => supervisor.emit(event),
+  });
   const supervisor: Supervisor = new Supervisor({
     store,
     processes: {
@@ -115,6 +141,7 @@ async function main(): Promise<void> {
       tell('WATCHDOG=1', `STATUS=${statusLine(supervisor.groups(), containment.tier)}`);
       watch.look(performance.now());
       void keeper.look();
+      reportPipe.ensure();
     },
   });
   const keeper = new Keeper({
@@ -157,10 +184,7 @@ async function main(): Promise<void> {
     maxConnections: connectionsWithin(descriptorLimit()),
     ownerUid: uid,
     peerUid: (fd) => peerCredentials(fd).uid,
-    claimSocket: () => {
-      makePrivateDir(runtimeDir, uid);
-      return socketLock.claim();
-    },
+    claimSocket,
     log,
     backend: {
       supervisor,
@@ -179,6 +203,7 @@ async function main(): Promise<void> {
           pausedFor: supervisor.pausedFor,
           configError: liveConfig.status().error,
           guardianPid: guardian.pid,
+          stuckJobs: supervisor.stalledJobs(liveConfig.current.stuckAfterMs),
           unkillableJobs: supervisor.unkillableJobs,
           leftBehind: swept.unkillable,
         }),
@@ -218,6 +243,7 @@ async function main(): Promise<void> {
     recovered,
     ...swept,
   });
+  reportPipe.ensure();
   supervisor.start();
   vitals.start();
   // Whoever starts a service is told by its manager, and then reads what it said.
@@ -230,6 +256,7 @@ async function main(): Promise<void> {
     server.close();
     vitals.stop();
     configWatch.close();
+    reportPipe.close();
     await guardian.dismiss();
     containment.close();
     reaper.stop();

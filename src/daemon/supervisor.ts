@@ -4,7 +4,7 @@
  * Events are gathered for one turn of Node's event loop, decided one after another, committed together, and only then acted
  * upon. Whatever an action brings about comes back as another event. Nothing else changes state.
  */
-import { CorralError, type GroupView, unreachable } from '../protocol/index.ts';
+import { CorralError, type GroupView, type StuckJob, unreachable } from '../protocol/index.ts';
 import {
   apply,
   asksForRecord,
@@ -29,7 +29,10 @@ import {
   recover,
   revived,
   type State,
+  type StuckCriteria,
   schedule,
+  stalledJobs,
+  stuckJobs,
   Waits,
   waitingFor,
 } from './core/index.ts';
@@ -88,6 +91,16 @@ export class Supervisor {
 
   get unkillableJobs(): number[] {
     return [...this.#state.live.values()].filter(isUnkillable).map(({ id }) => id);
+  }
+
+  /** Running jobs to which the criteria apply. */
+  stuck(criteria: StuckCriteria): StuckJob[] {
+    return stuckJobs(this.#state, criteria, this.#options.clock());
+  }
+
+  /** Running jobs that have reported progress, and then none for so long. */
+  stalledJobs(stuckAfterMs: number | null): number[] {
+    return stalledJobs(this.#state, stuckAfterMs, this.#options.clock());
   }
 
   /** Why nothing is accepted or started; `null` where that is not so. */

@@ -35,7 +35,8 @@ export const errorTable = {
   JOB_NOT_RUNNING: {
     rpc: -32012,
     exit: 1,
-    about: 'The job has no live process, so it cannot be signalled; or it is ending, so it cannot be paused.',
+    about:
+      'The job, or the attempt that was named, has no live process, or is ending: it can neither be signalled, paused nor report.',
   },
   GROUP_NOT_FOUND: { rpc: -32013, exit: 1, about: 'No group has this name.' },
   GROUP_NOT_EMPTY: { rpc: -32023, exit: 1, about: 'The group has jobs that have not ended, so it cannot be removed.' },

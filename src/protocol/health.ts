@@ -44,6 +44,11 @@ export const healthReasons = {
     about: 'Processes of jobs are still there after SIGKILL, as in state D. Their slots stay held.',
     todo: 'Find what they wait for, such as a network file system: corral ls --status stopping, then cat /proc/PID/stack',
   },
+  STUCK_JOBS: {
+    level: 'degraded',
+    about: 'Running jobs have reported progress, and then none for longer than `health.stuck-after`.',
+    todo: 'Look at them: corral stuck --no-progress-for 30m, corral logs ID. End them: corral stuck reset --no-progress-for 30m',
+  },
   LEFT_BEHIND: {
     level: 'degraded',
     about: 'Processes that an earlier daemon left behind are still there after SIGKILL.',
@@ -90,6 +95,9 @@ export const healthSchema = z.object({
       maxFds: z.int().nullable().describe('As many as it may have. `null`: no limit.'),
       guardianPid: z.int().nullable(),
       unwrittenChanges: z.int().describe('Changes that wait for the store to work again.'),
+      stuckJobs: z
+        .array(z.int())
+        .describe('Running jobs that have reported progress, and then none for `health.stuck-after`.'),
       unkillableJobs: z.array(z.int()).describe('Jobs with processes that SIGKILL did not end.'),
     })
     .meta({ id: 'HealthChecks' }),

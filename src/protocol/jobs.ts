@@ -185,6 +185,37 @@ const progress = z
   .describe('What it has reported last. `null`: nothing.');
 const result = z.unknown().describe('What it has reported as its result: any JSON. `null`: nothing.');
 
+/** What a job may report of itself. A message is for a column of `ls`, a result for whoever waits for the job. */
+export const reportLimits = { messageLength: 500, resultBytes: 64 * 1024, resultDepth: 64 } as const;
+
+export const progressReport = {
+  percent: z.number().min(0).max(100).nullable().optional().describe('0 to 100; fractions are allowed.'),
+  message: text('message').max(reportLimits.messageLength).nullable().optional(),
+};
+export const resultReport = z
+  .unknown()
+  .superRefine((value, context) => {
+    const problem = resultProblem(value);
+    if (problem !== null) context.addIssue({ code: 'custom', message: problem });
+  })
+  .describe(
+    `Any JSON of at most ${reportLimits.resultBytes / 1024} KiB, nested at most ${reportLimits.resultDepth} deep. \`null\` takes an earlier one back.`,
+  );
+
+/** Why a value cannot be a job's result, or `null`. */
+export function resultProblem(value: unknown): string | null {
+  if (value === undefined) return 'must be there: any JSON, also null';
+  if (!isWithinDepth(value, reportLimits.resultDepth)) return `is nested more than ${reportLimits.resultDepth} deep`;
+  const bytes = new TextEncoder().encode(JSON.stringify(value)).length;
+  if (bytes <= reportLimits.resultBytes) return null;
+  return `has ${bytes} bytes as JSON, and at most ${reportLimits.resultBytes} are kept. Write it to a file, and report the path`;
+}
+
+function isWithinDepth(value: unknown, depth: number): boolean {
+  if (typeof value !== 'object' || value === null) return true;
+  return depth > 0 && Object.values(value).every((inner) => isWithinDepth(inner, depth - 1));
+}
+
 export const attemptViewSchema = z
   .object({
     attempt: z.int().describe('Its number, from 1 on.'),
@@ -197,7 +228,9 @@ export const attemptViewSchema = z
     ...usage,
     outputDroppedBytes,
     progress,
-    result,
+    result: result.describe(
+      'What it has reported as its result: any JSON. `null`: nothing, or it is not among the four newest attempts.',
+    ),
     message: z.string().nullable().describe('See Job.'),
   })
   .meta({ id: 'Attempt', description: 'One run of a job. A job that is run again has several.' });
@@ -294,6 +327,28 @@ export const settledJobSchema = jobViewSchema
   })
   .meta({ id: 'SettledJob', description: 'A job as it would be submitted.' });
 export type SettledJob = z.infer<typeof settledJobSchema>;
+
+/** A running job that an operator may want to end. */
+export const stuckJobSchema = z
+  .object({
+    jobId: jobIdSchema,
+    runningMs: z.int().describe('How long its newest attempt has been running.'),
+    noProgressMs: z
+      .int()
+      .describe('How long it has reported nothing new. Of an attempt that never reported: since it started.'),
+  })
+  .meta({ id: 'StuckJob', description: 'A job that has been running for long, or does not get on.' });
+export type StuckJob = z.infer<typeof stuckJobSchema>;
+
+export const resetReportSchema = z
+  .object({
+    success: z.boolean().describe('Whether all of them have ended, and every process of theirs is gone.'),
+    reset_count: z.int().describe('How many have ended.'),
+    job_ids: z.array(jobIdSchema).describe('Those that have ended.'),
+    message: z.string().describe('The same in a sentence; it names the jobs that have not ended.'),
+  })
+  .meta({ id: 'ResetReport', description: 'What became of a reset of stuck jobs.' });
+export type ResetReport = z.infer<typeof resetReportSchema>;
 
 /** What an event can be. Beside transitions: a report of the job, a client's pause, and what the daemon has to say of the job. */
 export const eventKinds = [

@@ -11,8 +11,13 @@ import {
   jobSpecSchema,
   jobStatuses,
   jobViewSchema,
+  progressReport,
+  resetReportSchema,
+  resultReport,
   settledJobSchema,
+  stuckJobSchema,
 } from './jobs.ts';
+import { durationMs } from './policies.ts';
 
 /** Most jobs that one call may name: the report on each must fit a frame. */
 export const maxJobIds = 5_000;
@@ -22,6 +27,9 @@ const none = z.strictObject({});
 /** Longest that the daemon holds one `wait` or `logs` call open; clients ask again. Each call so has a deadline of its own. */
 export const maxHoldMs = 60_000;
 const holdMs = z.number().int().min(0).max(maxHoldMs).optional();
+
+/** A stuck job that is reset gets its own grace, but at most this: whoever asked for the reset waits for it. */
+export const maxResetGraceMs = 45_000;
 
 /** Largest piece of output in one answer, in bytes before base64. It must fit a frame. */
 export const maxLogChunkBytes = 256 * 1024;
@@ -60,6 +68,27 @@ const submitted = z
       .describe('False where the idempotency key was known, and this is the job that it made before.'),
   })
   .meta({ id: 'Submitted' });
+
+const reporter = {
+  jobId: jobIdSchema.describe('In a job, it is in `CORRAL_JOB_ID`.'),
+  attempt: z
+    .number()
+    .int()
+    .positive()
+    .optional()
+    .describe(
+      'In a job, it is in `CORRAL_ATTEMPT`. Where another one is the newest by now, the report is refused. Absent: the newest.',
+    ),
+};
+
+/** Of a job, both must hold; what is absent does not count. */
+const stuckCriteria = {
+  olderThanMs: durationMs.optional().describe('Only jobs that have been running for at least this long, in ms.'),
+  noProgressForMs: durationMs
+    .optional()
+    .describe('Only jobs that have reported nothing new for at least this long, in ms.'),
+  group: z.string().optional().describe('Only jobs of this group.'),
+};
 
 const partialJobSpec = jobSpecSchema.partial().meta({ id: 'PartialJobSpec' });
 
@@ -303,6 +332,27 @@ export const methods = {
     params: z.strictObject({ jobIds }),
     result: bulkReportSchema,
   },
+  progress: {
+    about:
+      'A job reports how far it is. Neither of both is no report. The newest is kept; of those that come in quick succession, not every one is an event.',
+    repeat: 'safe',
+    errors: ['JOB_NOT_FOUND', 'JOB_NOT_RUNNING', 'STORE_FAILED'],
+    params: z
+      .strictObject({ ...reporter, ...progressReport })
+      .refine(
+        ({ percent = null, message = null }) => percent !== null || message !== null,
+        'A percentage or a message must be there',
+      ),
+    result: none,
+  },
+  result: {
+    about:
+      'A job reports its result, which is durable when this is answered. It belongs to the attempt; the last one counts.',
+    repeat: 'safe',
+    errors: ['JOB_NOT_FOUND', 'JOB_NOT_RUNNING', 'STORE_FAILED'],
+    params: z.strictObject({ ...reporter, value: resultReport }),
+    result: none,
+  },
   remove: {
     about: 'Deletes the record, the events and the output of jobs that have ended.',
     repeat: 'once',
@@ -310,6 +360,28 @@ export const methods = {
     errorsPerJob: ['JOB_NOT_FOUND', 'JOB_RUNNING'],
     params: z.strictObject({ jobIds }),
     result: bulkReportSchema,
+  },
+  'stuck.list': {
+    about: `Running jobs that may be stuck, the longest-running first, at most ${maxJobIds}. Paused ones are not among them.`,
+    repeat: 'safe',
+    errors: [],
+    params: z.strictObject(stuckCriteria),
+    result: z.object({ jobs: z.array(stuckJobSchema) }),
+  },
+  'stuck.reset': {
+    about: `Ends running jobs that may be stuck, at most ${maxJobIds}, with cause \`reset\`: SIGTERM, the grace of each but at most ${maxResetGraceMs / 1_000} s, SIGKILL. Answers when every process of theirs is gone, or 15 s after the longest grace.`,
+    repeat: 'once',
+    errors: ['STORE_FAILED'],
+    params: z
+      .strictObject({
+        ...stuckCriteria,
+        holdMs: holdMs.describe(`How long the answer may wait for the end of the jobs, in ms. Absent: ${maxHoldMs}.`),
+      })
+      .refine(
+        ({ olderThanMs, noProgressForMs }) => olderThanMs !== undefined || noProgressForMs !== undefined,
+        'Say which jobs: olderThanMs, noProgressForMs or both',
+      ),
+    result: resetReportSchema,
   },
   'group.list': {
     about: 'Every group by name, with its settings and how full it is.',
@@ -424,7 +496,7 @@ export const methods = {
   },
   events: {
     about:
-      'A page of the record of transitions, oldest first: those after number `after`. With `holdMs` the answer waits for one. Numbers only grow, across restarts too; those of removed jobs are gone. `lastSeq` is the newest there is, of whatever job, for starting at the end. A page with fewer than `limit` is the last for now; a job that does not exist has none, which is no error.',
+      'A page of the record of what happened to jobs, oldest first: that after number `after`. With `holdMs` the answer waits for one. Numbers only grow, across restarts too; those of removed jobs are gone. `lastSeq` is the newest there is, of whatever job, for starting at the end. A page may have fewer than `limit`, to fit a frame: an empty one says that there are no more for now. A job that does not exist has none, which is no error.',
     repeat: 'safe',
     errors: [],
     params: z.strictObject({

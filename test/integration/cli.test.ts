@@ -289,12 +289,13 @@ test('--help of each verb has an example', async (t) => {
     .filter((verb) => verb !== 'help');
   assert.deepEqual(
     verbs.join(' '),
-    'run attach submit ls show logs wait cancel kill pause resume rm group run-pending events health doctor config daemon completion',
+    'run attach submit ls show logs wait cancel kill pause resume rm stuck progress result group run-pending events health doctor config daemon completion',
   );
   const subverbs = ['ls', 'add', 'set', 'rm', 'pause', 'resume']
     .map((verb) => ['group', verb])
     .concat(['show', 'check', 'path'].map((verb) => ['config', verb]))
-    .concat(['run', 'start', 'stop', 'status'].map((verb) => ['daemon', verb]));
+    .concat(['run', 'start', 'stop', 'status'].map((verb) => ['daemon', verb]))
+    .concat([['stuck', 'reset']]);
   const plain = verbs.filter((verb) => !['group', 'config', 'daemon'].includes(verb)).map((verb) => [verb]);
   for (const words of [...plain, ...subverbs]) {
     const { code, stdout } = await cli.run([...words, '--help']);

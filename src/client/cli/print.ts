@@ -120,6 +120,19 @@ export function outcome(job: JobView): string {
   }
 }
 
+/** How far a job is, by its own account: `40 % half done`; `-` where it has said nothing. */
+export function progressText({
+  progress,
+}: {
+  progress: Pick<NonNullable<JobView['progress']>, 'percent' | 'message'> | null;
+}): string {
+  if (progress === null) return '-';
+  const { percent, message } = progress;
+  return [percent === null ? [] : `${Number(percent.toFixed(1))} %`, message === null ? [] : oneLine(message)]
+    .flat()
+    .join(' ');
+}
+
 /** How long a job ran, or has been running, or has been waiting. */
 export function elapsed(job: JobView): string {
   const from = Date.parse(job.startedAt ?? job.submittedAt);

@@ -15,11 +15,14 @@ import { addKill } from './verbs/kill.ts';
 import { addLogs } from './verbs/logs.ts';
 import { addLs } from './verbs/ls.ts';
 import { addPause } from './verbs/pause.ts';
+import { addProgress } from './verbs/progress.ts';
+import { addResult } from './verbs/result.ts';
 import { addResume } from './verbs/resume.ts';
 import { addRm } from './verbs/rm.ts';
 import { addRun } from './verbs/run.ts';
 import { addRunPending } from './verbs/run-pending.ts';
 import { addShow } from './verbs/show.ts';
+import { addStuck } from './verbs/stuck.ts';
 import { addSubmit } from './verbs/submit.ts';
 import { addWait } from './verbs/wait.ts';
 
@@ -37,6 +40,9 @@ const verbs: readonly ((program: Command) => void)[] = [
   addPause,
   addResume,
   addRm,
+  addStuck,
+  addProgress,
+  addResult,
   addGroup,
   addRunPending,
   addEvents,

@@ -29,6 +29,8 @@ export interface Config {
   /** Room on the disk of the state directory below which nothing is accepted or started, in bytes. `null`: never mind. */
   readonly diskMinFreeBytes: number | null;
   readonly keeping: { readonly maxJobs: number | null; readonly maxOutputBytes: number | null };
+  /** A running job that has reported progress and then none for this long is not well. `null`: never mind. */
+  readonly stuckAfterMs: number | null;
   readonly jobDefaults: JobDefaults;
   /** Groups that exist from the first start. What is set later is kept in the store. */
   readonly groups: readonly Group[];
@@ -116,6 +118,7 @@ export function useText({ paths, text }: ConfigText, env: Environment): Config {
     launcher: settings.daemon.launcher,
     logLevel: settings.daemon['log-level'],
     diskMinFreeBytes: settings.disk['min-free'],
+    stuckAfterMs: settings.health['stuck-after'],
     keeping: { maxJobs: settings.retention['max-jobs'], maxOutputBytes: settings.output['total-limit'] },
     jobDefaults,
     groups: [newGroup(defaultGroup, os.availableParallelism())],

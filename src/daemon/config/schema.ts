@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { capSection, policySection } from './policies.ts';
-import { count, size } from './values.ts';
+import { count, duration, size } from './values.ts';
 
 /** Names that need no quotes in TOML. */
 const profileName = z.string().regex(/^[A-Za-z0-9_-]{1,100}$/, 'a profile is named with letters, digits, _ and -');
@@ -20,6 +20,7 @@ export const fileSchema = z.strictObject({
   disk: z.strictObject({ 'min-free': size.prefault('32MiB') }).prefault({}),
   output: z.strictObject({ 'total-limit': size.prefault('4GiB') }).prefault({}),
   retention: z.strictObject({ 'max-jobs': count.prefault(100_000) }).prefault({}),
+  health: z.strictObject({ 'stuck-after': duration.prefault('30m') }).prefault({}),
   jobs: policySection.prefault({}),
   profiles: z.record(profileName, policySection.extend({ base: profileName.optional() })).prefault({}),
   caps: capSection.prefault({}),

@@ -17,7 +17,9 @@ import { currentAttempt, type Instant, type Job, type State } from './model.ts';
 import { outputKept, outputMeasured } from './output-limit.ts';
 import { pause, pauseGroup, resume, resumeGroup } from './pausing.ts';
 import { wake } from './queue.ts';
+import { reported, reportsRead } from './reports.ts';
 import { kill, shutdown, stop, stopFor } from './stopping.ts';
+import { resetStuck } from './stuck.ts';
 import { waitedEnough } from './waiting.ts';
 
 export function decide(state: State, event: Event, now: Instant): Decision {
@@ -47,6 +49,12 @@ export function decide(state: State, event: Event, now: Instant): Decision {
       return bulk(event.request, event.jobIds, (jobId) => pause(known(state, jobId, event.ended), 'job', now));
     case 'resume':
       return bulk(event.request, event.jobIds, (jobId) => resume(known(state, jobId, event.ended), now));
+    case 'report':
+      return reported(state, event, now);
+    case 'reportsRead':
+      return reportsRead(state, event, now);
+    case 'resetStuck':
+      return resetStuck(state, event, now);
     case 'remove':
       return bulk(event.request, event.jobIds, (jobId) => {
         const job = state.live.get(jobId);

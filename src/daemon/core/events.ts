@@ -1,6 +1,8 @@
 import type { ErrorCode, SignalName } from '../../protocol/index.ts';
 import type { GroupSettings, Job, JobDefinition, LeaderExit, ProcessIdentity, StopMode, Usage } from './model.ts';
 import type { OutputSize } from './output-limit.ts';
+import type { Report } from './reports.ts';
+import type { StuckCriteria } from './stuck.ts';
 
 /** Ties an answer to the call that asked for it. */
 export type RequestId = number;
@@ -35,6 +37,18 @@ export type Event =
       readonly ended: EndedJobs;
       readonly signal: SignalName;
     }
+  /** A job reports of itself. */
+  | {
+      readonly type: 'report';
+      readonly request: RequestId;
+      readonly jobId: number;
+      /** The one that must be the newest; `null`: whichever is. */
+      readonly attempt: number | null;
+      readonly report: Report;
+    }
+  /** Jobs have reported by the pipe, where nobody gets an answer. */
+  | { readonly type: 'reportsRead'; readonly reports: ReadonlyMap<number, readonly Report[]> }
+  | { readonly type: 'resetStuck'; readonly request: RequestId; readonly criteria: StuckCriteria }
   | {
       readonly type: 'pause';
       readonly request: RequestId;
@@ -134,6 +148,8 @@ export function asksForRecord(event: Event): boolean {
     case 'pauseGroup':
     case 'resumeGroup':
       return true;
+    case 'report':
+      return event.report.kind === 'result';
     default:
       return false;
   }

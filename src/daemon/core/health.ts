@@ -7,6 +7,8 @@ export interface VitalFacts {
   readonly pausedFor: string | null;
   readonly configError: string | null;
   readonly guardianPid: number | null;
+  /** Those that have reported progress, and then none for so long as the configuration says. */
+  readonly stuckJobs: readonly number[];
   readonly unkillableJobs: readonly number[];
   /** Processes of an earlier daemon that its successor could not end. */
   readonly leftBehind: number;
@@ -24,7 +26,8 @@ const descriptorShare = 0.9;
 
 /** Says how the daemon is, with the reasons. */
 export function assessHealth(facts: VitalFacts): Health {
-  const { storeTrouble, pausedFor, configError, unkillableJobs, leftBehind, loopLagMs, openFds, maxFds } = facts;
+  const { storeTrouble, pausedFor, configError, stuckJobs, unkillableJobs, leftBehind, loopLagMs, openFds, maxFds } =
+    facts;
   const reasons: Health['reasons'] = [];
   if (storeTrouble !== null)
     reasons.push(healthReason('STORE_FAILING', `${storeTrouble} ${facts.unwrittenChanges} changes wait.`));
@@ -33,6 +36,8 @@ export function assessHealth(facts: VitalFacts): Health {
   if (configError !== null) reasons.push(healthReason('CONFIG_INVALID', configError));
   if (unkillableJobs.length > 0)
     reasons.push(healthReason('UNKILLABLE_JOBS', `SIGKILL did not end all of job ${unkillableJobs.join(', ')}.`));
+  if (stuckJobs.length > 0)
+    reasons.push(healthReason('STUCK_JOBS', `No progress any more from job ${someOf(stuckJobs)}.`));
   if (leftBehind > 0)
     reasons.push(healthReason('LEFT_BEHIND', `${leftBehind} processes of an earlier daemon are still there.`));
   if (loopLagMs > loopLagLimitMs)
@@ -52,9 +57,16 @@ export function assessHealth(facts: VitalFacts): Health {
       maxFds,
       guardianPid: facts.guardianPid,
       unwrittenChanges: facts.unwrittenChanges,
+      stuckJobs: [...stuckJobs],
       unkillableJobs: [...unkillableJobs],
     },
   };
+}
+
+/** A sentence does not name a thousand jobs. */
+function someOf(jobIds: readonly number[]): string {
+  const most = 20;
+  return `${jobIds.slice(0, most).join(', ')}${jobIds.length > most ? ` and ${jobIds.length - most} more` : ''}`;
 }
 
 export interface DiskRoom {

@@ -50,6 +50,7 @@ export function launched(state: State, event: Extract<Event, { type: 'launched' 
     const { maxRuntimeMs } = job.definition.policies;
     const phase: RunningPhase = {
       ...justRunning,
+      startedMonoMs: now.monoMs,
       deadlineMonoMs: maxRuntimeMs === null ? null : now.monoMs + maxRuntimeMs,
     };
     const running = withPhase(withAttempt(job, { leader: event.leader, startedWallMs: now.wallMs }), phase);

@@ -114,22 +114,38 @@ export type JobPhase =
       readonly startByMonoMs: number | null;
     }
   /** A stop that comes before the launch has answered is carried out as soon as there is a process. */
-  | { readonly status: 'starting'; readonly stopRequested: StopRequest | null }
+  | { readonly status: 'starting'; readonly stopRequested: StopRequest | null; readonly reportTimes?: ReportTimes }
   | RunningPhase
   | {
       readonly status: 'stopping';
       readonly escalateAtMonoMs: number;
       readonly killed: boolean;
       readonly unkillable: boolean;
+      readonly reportTimes?: ReportTimes;
     }
   | EndedPhase;
 
 export interface RunningPhase {
   readonly status: 'running';
+  readonly startedMonoMs: number;
+  /** Absent where it has not reported since it runs. */
+  readonly reportTimes?: ReportTimes;
   /** When its max runtime is over. */
   readonly deadlineMonoMs: number | null;
   /** Since when its processes are frozen. Its deadlines are those of that moment, and move on with it (pausing.ts). */
   readonly paused: { readonly sinceMonoMs: number } | null;
+}
+
+/** When a job has reported what, for as long as it is in its status. `null`: not yet. */
+export interface ReportTimes {
+  /** When it last reported something other than before. */
+  readonly progressMonoMs: number | null;
+  /** When the last line about it went into the job's events. */
+  readonly progressNotedMonoMs: number | null;
+  readonly resultNotedMonoMs: number | null;
+  readonly warnedMonoMs: number | null;
+  /** Lines that could not be read since the last warning. */
+  readonly unreadableLines: number;
 }
 
 export interface EndedPhase {
@@ -290,7 +306,7 @@ export function withAttempt(job: Job, fields: Partial<Attempt>): Job {
 }
 
 /** A job that has just begun to run, without a limit. */
-export const justRunning: RunningPhase = { status: 'running', deadlineMonoMs: null, paused: null };
+export const justRunning: RunningPhase = { status: 'running', startedMonoMs: 0, deadlineMonoMs: null, paused: null };
 
 /** A job that waits for nothing but a slot. */
 export const justQueued: JobPhase = { status: 'queued', readyAtMonoMs: null, startByMonoMs: null };
@@ -347,7 +363,10 @@ export function deadlineOf(job: Job): number | null {
   }
 }
 
-/** Whether the store keeps what this changes. Of a job in the same status, it does not keep the data of its phase. */
+/**
+ * Whether the store keeps what this changes. Of a job in the same status, it does not keep the data of its phase, and no progress
+ * that reads the same: that goes with the next change of the attempt.
+ */
 export function isLasting(change: Change): boolean {
   switch (change.kind) {
     case 'admission':
@@ -358,7 +377,7 @@ export function isLasting(change: Change): boolean {
       return (
         before === null ||
         before.phase.status !== after.phase.status ||
-        before.attempts !== after.attempts ||
+        differLastingly(before.attempts, after.attempts) ||
         before.definition !== after.definition ||
         before.queue !== after.queue ||
         before.expiresWallMs !== after.expiresWallMs ||
@@ -368,6 +387,26 @@ export function isLasting(change: Change): boolean {
     default:
       return true;
   }
+}
+
+function differLastingly(before: readonly Attempt[], after: readonly Attempt[]): boolean {
+  if (before === after) return false;
+  const [last, next] = [before.at(-1), after.at(-1)];
+  if (before.length !== after.length || last === undefined || next === undefined) return true;
+  const isEqual = (Object.keys(next) as (keyof Attempt)[]).every(
+    (key) => key === 'progress' || last[key] === next[key],
+  );
+  return !isEqual || !readsTheSame(last.progress, next.progress);
+}
+
+/** Two reports that a column of `ls` shows alike. */
+function readsTheSame(one: Progress | null, other: Progress | null): boolean {
+  if (one === null || other === null) return one === other;
+  return one.message === other.message && wholePercent(one) === wholePercent(other);
+}
+
+function wholePercent({ percent }: Progress): number | null {
+  return percent === null ? null : Math.floor(percent);
 }
 
 /** Whether a job is in another status after this. */

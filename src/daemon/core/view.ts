@@ -47,7 +47,7 @@ export function viewOf(job: Job, output: OutputFacts, waitingFor: string | null)
     signal: attempt?.exit?.signal ?? null,
     message: attempt?.message ?? null,
     attempt: attempt?.number ?? 0,
-    attempts: job.attempts.map(attemptView),
+    attempts: job.attempts.map((one, index) => attemptView(one, job.attempts.length - index)),
     strays: attempt?.strays ?? 0,
     paused: isPaused(job),
     waitingFor,
@@ -86,7 +86,11 @@ export function settledView(job: Job): SettledJob {
   return settledJobSchema.parse(viewOf(job, { files: [], bytes: 0 }, null));
 }
 
-function attemptView(attempt: Attempt): AttemptView {
+/** Results of so many attempts are shown, newest first: a job that is run again for ever must still fit a frame. */
+const shownResults = 4;
+
+/** @param age 1 is the newest attempt */
+function attemptView(attempt: Attempt, age: number): AttemptView {
   return {
     attempt: attempt.number,
     pid: attempt.leader?.pid ?? null,
@@ -98,7 +102,7 @@ function attemptView(attempt: Attempt): AttemptView {
     strays: attempt.strays,
     cpuMs: wholeMs(attempt.usage.cpuMs),
     peakRssBytes: attempt.usage.peakRssBytes,
-    ...reports(attempt),
+    ...reports(age <= shownResults ? attempt : { ...attempt, result: null }),
     message: attempt.message,
   };
 }

@@ -1,5 +1,5 @@
-import type { EventView, GroupView, Health, JobStatus, MethodResult } from '../../protocol/index.ts';
-import type { Job, JobDefaults, JobSketch, OutputFacts, Request } from '../core/index.ts';
+import type { EventView, GroupView, Health, JobStatus, MethodResult, StuckJob } from '../../protocol/index.ts';
+import type { Job, JobDefaults, JobSketch, OutputFacts, Request, StuckCriteria } from '../core/index.ts';
 
 /** What the methods need of the daemon. main.ts puts it together. */
 export interface Backend {
@@ -24,6 +24,7 @@ export interface SupervisorApi {
   groups(): GroupView[];
   /** Why a queued job has not started; `full` says how many are before it, which costs a look at each. */
   waitingFor(job: Job, detail?: 'brief' | 'full'): string | null;
+  stuck(criteria: StuckCriteria): StuckJob[];
   /** @throws CorralError `JOB_NOT_FOUND` */
   job(jobId: number): Job;
   wait(

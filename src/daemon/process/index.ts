@@ -15,6 +15,7 @@ export { Guardian } from './guardian.ts';
 export type { Launcher } from './launcher.ts';
 export { OutputFiles, type StreamName } from './output.ts';
 export { OutputWatch } from './output-watch.ts';
+export { ReportPipe } from './report-pipe.ts';
 export { Runner } from './runner.ts';
 
 export interface ContainmentRequest {

@@ -18,6 +18,8 @@ export interface RunnerOptions {
   readonly watch: OutputWatch;
   /** Told to jobs, so that they can talk back. */
   readonly socket: string;
+  /** Likewise: the pipe into which they may write a line. */
+  readonly reportPipe: string;
   /** Every outcome goes back to the loop as an event. */
   readonly emit: (event: Event) => void;
 }
@@ -98,6 +100,7 @@ export class Runner {
       CORRAL_JOB_ID: String(job.id),
       CORRAL_ATTEMPT: String(attempt),
       CORRAL_SOCKET: this.#options.socket,
+      CORRAL_REPORT: this.#options.reportPipe,
       ...hold.env,
     };
     try {

@@ -31,6 +31,8 @@ const jobChoices: Readonly<Record<string, JobChoice>> = {
   pause: 'live',
   resume: 'live',
   rm: 'ended',
+  progress: 'live',
+  result: 'live',
 };
 
 /**

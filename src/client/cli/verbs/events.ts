@@ -1,12 +1,12 @@
 import type { Command } from 'commander';
-import type { EventView } from '../../../protocol/index.ts';
 import type { Client } from '../../index.ts';
+import { eventLine } from '../event-line.ts';
 import { asJobId } from '../job-ids.ts';
 import { asCount } from '../job-options.ts';
 import { ReaderGoneError, write } from '../print.ts';
 import { withClient } from '../session.ts';
 
-/** Transitions that are shown where nothing else is asked for. */
+/** Events that are shown where nothing else is asked for. */
 const recent = 100;
 
 interface Flags {
@@ -38,15 +38,9 @@ async function events(client: Client, flags: Flags): Promise<number> {
   if (flags.job !== undefined) await client.get(flags.job);
   try {
     for await (const event of client.events({ ...from, ...filter, follow: flags.follow ?? false }))
-      await write(process.stdout, Buffer.from(`${flags.json ? JSON.stringify(event) : line(event)}\n`));
+      await write(process.stdout, Buffer.from(`${flags.json ? JSON.stringify(event) : eventLine(event)}\n`));
   } catch (error) {
     if (!(error instanceof ReaderGoneError)) throw error; // A reader such as head has seen enough.
   }
   return 0;
-}
-
-function line({ seq, kind, at, jobId, attempt, from, to, cause }: EventView): string {
-  const numbers = `${String(seq).padStart(6)}  ${at}  job ${jobId}${attempt > 1 ? ` attempt ${attempt}` : ''}`;
-  if (kind !== 'transition') return `${numbers}  ${kind}`;
-  return `${numbers}  ${from ?? 'new'} → ${to}${cause === null ? '' : ` (${cause})`}`;
 }

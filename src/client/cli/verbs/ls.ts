@@ -10,7 +10,17 @@ import {
 import type { Client, ListOptions } from '../../index.ts';
 import { addFilters, checkGroup, type FilterFlags, filterFrom } from '../filters.ts';
 import { asCount } from '../job-options.ts';
-import { commandLine, elapsed, oneLine, outcome, printJson, printLine, printTable, say } from '../print.ts';
+import {
+  commandLine,
+  elapsed,
+  oneLine,
+  outcome,
+  printJson,
+  printLine,
+  printTable,
+  progressText,
+  say,
+} from '../print.ts';
 import { withClient } from '../session.ts';
 
 /** Ended jobs that `ls` shows below the live ones unless asked for more. */
@@ -50,7 +60,7 @@ async function ls(client: Client, flags: Flags): Promise<number> {
   if (flags.json) printJson(jobs);
   else if (flags.quiet) for (const job of jobs) printLine(String(job.id));
   else if (jobs.length === 0) say(noneOf(flags));
-  else printTable(['ID', 'STATUS', 'RESULT', 'TIME', 'GROUP', 'NAME', 'COMMAND'], jobs.map(row));
+  else printJobs(jobs);
   return 0;
 }
 
@@ -72,6 +82,25 @@ async function fetchAll(client: Client, query: ListOptions, limit: number): Prom
     cursor = page.nextCursor;
   }
   return jobs;
+}
+
+/** A message of a job must not push the other columns out of sight. */
+const progressWidth = 40;
+
+/** Most jobs do not report, and then nobody wants a column for it. */
+function printJobs(jobs: readonly JobView[]): void {
+  if (jobs.every(({ progress }) => progress === null)) {
+    printTable(['ID', 'STATUS', 'RESULT', 'TIME', 'GROUP', 'NAME', 'COMMAND'], jobs.map(row));
+    return;
+  }
+  printTable(
+    ['ID', 'STATUS', 'RESULT', 'TIME', 'PROGRESS', 'GROUP', 'NAME', 'COMMAND'],
+    jobs.map((job) => row(job).toSpliced(4, 0, cut(progressText(job)))),
+  );
+}
+
+function cut(text: string): string {
+  return text.length > progressWidth ? `${text.slice(0, progressWidth - 1).toWellFormed()}…` : text;
 }
 
 function row(job: JobView): string[] {

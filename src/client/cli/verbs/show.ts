@@ -3,7 +3,7 @@ import { formatDuration, type JobView } from '../../../protocol/index.ts';
 import type { Client } from '../../index.ts';
 import { asJobId } from '../job-ids.ts';
 import { afterText, printPolicies, resourcesText } from '../policies.ts';
-import { commandLine, oneLine, outcome, printJson, printLine } from '../print.ts';
+import { commandLine, oneLine, outcome, printJson, printLine, progressText } from '../print.ts';
 import { withClient } from '../session.ts';
 
 export function addShow(program: Command): void {
@@ -30,7 +30,6 @@ function print(job: JobView): void {
 }
 
 function describe(job: JobView): [label: string, value: string][] {
-  const { progress } = job;
   const lines: [string, string | null][] = [
     ['job', `${job.id}${job.name === null ? '' : ` (${job.name})`}`],
     ['command', commandLine(job.command)],
@@ -48,7 +47,7 @@ function describe(job: JobView): [label: string, value: string][] {
     ['result', job.cause === null ? null : outcome(job)],
     ['waits', job.waitingFor],
     ['message', job.message],
-    ['progress', progress === null ? null : `${progressText(progress)} (${progress.at})`],
+    ['progress', job.progress === null ? null : `${progressText(job)} (${job.progress.at})`],
     ['reported', job.result === null ? null : JSON.stringify(job.result)],
     ...job.warnings.map((warning): [string, string] => ['warning', warning]),
     ['strays', job.strays === 0 ? null : `${job.strays} ended after the first process`],
@@ -68,10 +67,6 @@ function describe(job: JobView): [label: string, value: string][] {
     ['containment', job.containment],
   ];
   return lines.filter((line): line is [string, string] => line[1] !== null);
-}
-
-function progressText({ percent, message }: NonNullable<JobView['progress']>): string {
-  return [percent === null ? '' : `${percent} %`, message ?? ''].filter((part) => part !== '').join(' ');
 }
 
 function outputText({ outputBytes, outputDroppedBytes, outputFiles }: JobView): string {

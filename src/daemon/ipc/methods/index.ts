@@ -11,11 +11,13 @@ import { list } from './list.ts';
 import { logs } from './logs.ts';
 import { pause } from './pause.ts';
 import { remove } from './remove.ts';
+import { progress, result } from './reports.ts';
 import { resume } from './resume.ts';
 import { runPending } from './run-pending.ts';
 import { select } from './select.ts';
 import { settle } from './settle.ts';
 import { signal } from './signal.ts';
+import { listStuck, resetStuck } from './stuck.ts';
 import { submit } from './submit.ts';
 import { submitBatch } from './submit-batch.ts';
 import { wait } from './wait.ts';
@@ -38,7 +40,11 @@ export const handlers: Handlers = {
   signal,
   pause,
   resume,
+  progress,
+  result,
   remove,
+  'stuck.list': listStuck,
+  'stuck.reset': resetStuck,
   'group.list': listGroups,
   'group.add': addGroup,
   'group.set': setGroup,

@@ -1,0 +1,142 @@
+/**
+ * What jobs report of themselves: how far they are, and what came of it.
+ *
+ * A job may report as often as it likes. The newest report is in memory at once; a commit is spent on it only where it says
+ * something else in whole percent or words, and a line of the job's events at most once a second.
+ */
+import type { ErrorCode } from '../../protocol/index.ts';
+import { type Decision, merge, nothing, onLive, refuse } from './decision.ts';
+import type { Event } from './events.ts';
+import {
+  type Change,
+  currentAttempt,
+  type Instant,
+  type Job,
+  type JobPhase,
+  type ReportTimes,
+  type State,
+  withAttempt,
+  withPhase,
+} from './model.ts';
+
+/** One report of a job. */
+export type Report =
+  | { readonly kind: 'progress'; readonly percent: number | null; readonly message: string | null }
+  /** JSON text; `null`: there is no result any more. */
+  | { readonly kind: 'result'; readonly json: string | null }
+  /** Lines that were meant to be reports and cannot be read. */
+  | { readonly kind: 'unreadable'; readonly lines: number; readonly message: string };
+
+/** Between two lines in a job's events about its progress, or about its result. */
+const noteEveryMs = 1_000;
+
+/** A job that cannot report does so for ever, and each line is kept as long as the job. */
+const warnEveryMs = 60_000;
+
+/** A result of at most so many characters stands in the event itself. */
+const shownResultLength = 1_000;
+
+/** A report by a request: refused where nobody would see it. */
+export function reported(state: State, event: Extract<Event, { type: 'report' }>, now: Instant): Decision {
+  const { request, jobId, attempt } = event;
+  const refused = (message: string): Decision => refuse(request, 'JOB_NOT_RUNNING' satisfies ErrorCode, message);
+  const job = state.live.get(jobId);
+  if (job === undefined || !canReport(job.phase))
+    return refused(
+      `Job ${jobId} does not run${job ? ` (it is ${job.phase.status})` : ''}; only a running job reports.`,
+    );
+  const { number } = currentAttempt(job);
+  if (attempt !== null && attempt !== number)
+    return refused(`Attempt ${attempt} of job ${jobId} is not the one that runs, which is ${number}.`);
+  const reply: Decision = { changes: [], effects: [{ type: 'reply', request, result: {} }] };
+  return merge([takeReports(job, [event.report], now), reply]);
+}
+
+/** Reports that came by the pipe, where nobody waits for an answer. Those of jobs that do not run are dropped. */
+export function reportsRead(state: State, event: Extract<Event, { type: 'reportsRead' }>, now: Instant): Decision {
+  return merge(
+    [...event.reports].map(([jobId, reports]) =>
+      onLive(state, jobId, ['starting', 'running', 'stopping'], (job) => takeReports(job, reports, now)),
+    ),
+  );
+}
+
+type ReportingPhase = Extract<JobPhase, { status: 'starting' | 'running' | 'stopping' }>;
+
+function canReport(phase: JobPhase): phase is ReportingPhase {
+  return phase.status === 'starting' || phase.status === 'running' || phase.status === 'stopping';
+}
+
+function takeReports(before: Job, reports: readonly Report[], now: Instant): Decision {
+  let job = before;
+  const notes: Change[] = [];
+  for (const report of reports) {
+    const taken = takeReport(job, report, now);
+    job = taken.job;
+    if (taken.note !== null) notes.push({ kind: 'note', job, ...taken.note });
+  }
+  if (job === before) return nothing;
+  return { changes: [{ kind: 'job', before, after: job }, ...notes], effects: [] };
+}
+
+type Note = Pick<Extract<Change, { kind: 'note' }>, 'note' | 'detail'>;
+
+function takeReport(job: Job, report: Report, now: Instant): { job: Job; note: Note | null } {
+  if (!canReport(job.phase)) return { job, note: null };
+  const { reportTimes = noReportTimes } = job.phase;
+  switch (report.kind) {
+    case 'progress': {
+      const { percent, message } = report;
+      const earlier = currentAttempt(job).progress;
+      const isNew = earlier === null || earlier.percent !== percent || earlier.message !== message;
+      const isDue = isNew && isPast(reportTimes.progressNotedMonoMs, noteEveryMs, now);
+      const reporting = withAttempt(job, { progress: { percent, message, wallMs: now.wallMs } });
+      const after = withTimes(reporting, {
+        ...reportTimes,
+        ...(isNew ? { progressMonoMs: now.monoMs } : {}),
+        ...(isDue ? { progressNotedMonoMs: now.monoMs } : {}),
+      });
+      return { job: after, note: isDue ? { note: 'progress', detail: { percent, message } } : null };
+    }
+    case 'result': {
+      const { json } = report;
+      const isDue = json !== currentAttempt(job).result && isPast(reportTimes.resultNotedMonoMs, noteEveryMs, now);
+      const after = withTimes(withAttempt(job, { result: json }), {
+        ...reportTimes,
+        ...(isDue ? { resultNotedMonoMs: now.monoMs } : {}),
+      });
+      return { job: after, note: isDue ? { note: 'result', detail: resultDetail(json) } : null };
+    }
+    case 'unreadable': {
+      const lines = reportTimes.unreadableLines + report.lines;
+      if (!isPast(reportTimes.warnedMonoMs, warnEveryMs, now))
+        return { job: withTimes(job, { ...reportTimes, unreadableLines: lines }), note: null };
+      const after = withTimes(job, { ...reportTimes, warnedMonoMs: now.monoMs, unreadableLines: 0 });
+      return { job: after, note: { note: 'warning', detail: { message: report.message, lines } } };
+    }
+    default:
+      return report satisfies never;
+  }
+}
+
+const noReportTimes: ReportTimes = {
+  progressMonoMs: null,
+  progressNotedMonoMs: null,
+  resultNotedMonoMs: null,
+  warnedMonoMs: null,
+  unreadableLines: 0,
+};
+
+function withTimes(job: Job, reportTimes: ReportTimes): Job {
+  return canReport(job.phase) ? withPhase(job, { ...job.phase, reportTimes }) : job;
+}
+
+function isPast(sinceMonoMs: number | null, ms: number, now: Instant): boolean {
+  return sinceMonoMs === null || now.monoMs - sinceMonoMs >= ms;
+}
+
+/** A page of events must fit a frame: of a long result only its size is told. */
+function resultDetail(json: string | null): { value: unknown } | { characters: number } {
+  if (json === null) return { value: null };
+  return json.length <= shownResultLength ? { value: JSON.parse(json) } : { characters: json.length };
+}

@@ -1,6 +1,6 @@
 /** An event in one line, for people. */
 import type { EventView } from '../../protocol/index.ts';
-import { progressText } from './print.ts';
+import { oneLine, progressText } from './print.ts';
 
 export function eventLine({ seq, at, jobId, attempt, ...what }: EventView): string {
   return `${String(seq).padStart(6)}  ${at}  job ${jobId}${attempt > 1 ? ` attempt ${attempt}` : ''}  ${happened(what)}`;
@@ -11,7 +11,7 @@ type Happening = Pick<EventView, 'kind' | 'detail' | 'from' | 'to' | 'cause'>;
 function happened({ kind, detail, from, to, cause }: Happening): string {
   if (kind === 'transition') return `${from ?? 'new'} → ${to}${cause === null ? '' : ` (${cause})`}`;
   const words = kind === 'progress' ? progressOf(detail) : kind === 'result' ? resultOf(detail) : wordsOf(detail);
-  return words === '' ? kind : `${kind}: ${words}`;
+  return words === '' ? kind : `${kind}: ${oneLine(words)}`;
 }
 
 function progressOf(detail: unknown): string {

@@ -11,7 +11,7 @@ import { makeFifo } from '../linux/index.ts';
 import { ReportLines } from './report-batch.ts';
 
 /** Bytes that are read in one turn of the loop: what they take to read apart must not be felt. */
-const pieceBytes = 16 * 1024;
+const pieceBytes = 4 * 1024;
 
 /** A pause after a full piece: whoever floods the pipe gets no more of the daemon's time than this leaves. */
 const fullPauseMs = 10;

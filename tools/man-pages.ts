@@ -37,7 +37,7 @@ const daemonEnvironment: readonly [name: string, text: string][] = [
 ];
 
 const jobEnvironment = paragraph(
-  'A job gets the environment of its caller, and CORRAL_JOB_ID, CORRAL_ATTEMPT and CORRAL_SOCKET on top of it.',
+  'A job gets the environment of its caller, and CORRAL_JOB_ID, CORRAL_ATTEMPT, CORRAL_SOCKET and CORRAL_REPORT on top of it.',
 );
 
 const files: readonly [name: string, text: string][] = [
@@ -92,21 +92,21 @@ function overview(program: Command, verbs: readonly Command[]): string {
 
 function verbPage(verb: Command, verbs: readonly Command[]): string {
   const subverbs = shownCommands(verb);
+  const worksItself = subverbs.length === 0 || verb.options.length > 0;
   const others = verbs.filter((other) => other !== verb).map((other) => `corral-${other.name()}(1)`);
   return page(
     `corral-${verb.name()}`,
     1,
     source,
     section('NAME', prose(`corral-${verb.name()} - ${verb.description()}`)),
-    section('SYNOPSIS', synopses(...(subverbs.length === 0 ? [verb] : subverbs))),
+    section('SYNOPSIS', synopses(...(worksItself ? [verb] : []), ...subverbs)),
     section(
       'DESCRIPTION',
       paragraph(sentence(verb.description())),
       ...[verb, ...subverbs].flatMap((command) => notes(command).map(paragraph)),
     ),
-    ...(subverbs.length === 0
-      ? [section('OPTIONS', ...theArguments(verb), ...options(verb))]
-      : [section('COMMANDS', ...subverbs.map(subverbSection))]),
+    ...(worksItself ? [section('OPTIONS', ...theArguments(verb), ...options(verb))] : []),
+    ...(subverbs.length === 0 ? [] : [section('COMMANDS', ...subverbs.map(subverbSection))]),
     exitStatus(verb.name()),
     environment(clientEnvironment.slice(0, 3)),
     section('FILES', ...files.map((entry) => definition(...entry))),

@@ -10,6 +10,7 @@ import {
   isLasting,
   type Job,
   justRunning,
+  nextDeadline,
   type Report,
   type State,
   viewOf,
@@ -57,7 +58,7 @@ describe('progress', () => {
     assert.deepEqual(notesOf(changes), [['progress', { percent: 40, message: 'half done' }]]);
   });
 
-  test('is written down where the whole percent or the message is another, and in memory always', () => {
+  test('is written down, with an event, where the whole percent or the message is another; it is in memory always', () => {
     const steps: { name: string; report: Report; written: boolean }[] = [
       { name: 'the first', report: progress(40), written: true },
       { name: 'a fraction', report: progress(40.4), written: false },
@@ -68,24 +69,51 @@ describe('progress', () => {
       { name: 'a message without a percentage', report: progress(null, 'b'), written: true },
     ];
     const state = running();
-    take(state, progress(1), 0); // Its event is what else would be written.
-    for (const { name, report, written } of steps) {
-      const decision = take(state, report, 500);
+    for (const [index, { name, report, written }] of steps.entries()) {
+      const decision = take(state, report, index * 1_000);
       assert.equal(isWritten(decision), written, name);
+      assert.equal(notesOf(decision.changes).length, written ? 1 : 0, name);
       assert.ok(report.kind === 'progress');
       assert.equal(jobIn(state).attempts[0]?.progress?.percent, report.percent, name);
     }
   });
 
-  test('is an event at most once a second', () => {
+  test('is written down at most once a second, and the last one when the second is over', () => {
     const state = running();
-    const noted = [];
-    for (let atMs = 0; atMs <= 3_000; atMs += 100)
-      noted.push(...notesOf(take(state, progress(atMs / 100), atMs).changes));
-    assert.deepEqual(
-      noted.map(([, detail]) => (detail as { percent: number }).percent),
-      [0, 10, 20, 30],
-    );
+    const written: unknown[] = [];
+    const keep = ({ changes }: Decision, atMs: number) => {
+      for (const [, detail] of notesOf(changes)) written.push([atMs, (detail as { percent: number }).percent]);
+      assert.equal(
+        changes.some((change) => change.kind === 'job' && isLasting(change)),
+        notesOf(changes).length > 0,
+      );
+    };
+    for (let atMs = 0; atMs <= 2_500; atMs += 100) keep(take(state, progress(atMs / 100), atMs), atMs);
+    assert.equal(nextDeadline(state), 3_000);
+    const tick = decide(state, { type: 'tick' }, instant(3_000));
+    apply(state, tick.changes);
+    keep(tick, 3_000);
+    assert.deepEqual(written, [
+      [0, 0],
+      [1_000, 10],
+      [2_000, 20],
+      [3_000, 25],
+    ]);
+    assert.equal(nextDeadline(state), null);
+  });
+
+  test('that waits to be written down neither delays the end of the max runtime nor is taken for it', () => {
+    const state = running();
+    const before = jobIn(state);
+    apply(state, [{ kind: 'job', before, after: withPhase(before, { ...justRunning, deadlineMonoMs: 1_500 }) }]);
+    take(state, progress(1), 0);
+    take(state, progress(2), 100);
+    apply(state, decide(state, { type: 'tick' }, instant(1_000)).changes);
+    assert.equal(jobIn(state).phase.status, 'running');
+    take(state, progress(3), 1_100);
+    assert.equal(nextDeadline(state), 1_500);
+    apply(state, decide(state, { type: 'tick' }, instant(1_500)).changes);
+    assert.deepEqual([jobIn(state).phase.status, jobIn(state).attempts[0]?.cause], ['stopping', 'max-runtime']);
   });
 
   test('the end of the attempt writes the newest down, fraction and all', () => {
@@ -93,7 +121,7 @@ describe('progress', () => {
     take(state, progress(40), 0);
     take(state, progress(40.7), 100);
     const exit = { code: 0, signal: null };
-    const usage = { cpuMs: null, peakRssBytes: null };
+    const usage = { cpuMs: null, peakRssBytes: null, outputBytes: null };
     const { changes } = decide(state, { type: 'leaderExited', jobId: 1, exit, remaining: 0, usage }, instant(200));
     const [change] = changes;
     assert.ok(change?.kind === 'job' && isLasting(change));
@@ -131,9 +159,9 @@ describe('a result', () => {
     const state = running();
     assert.ok(isWritten(take(state, result('{"rows":7}'), 0)));
     assert.ok(isWritten(take(state, result('{"rows":8}'), 1)));
-    assert.deepEqual(viewOf(jobIn(state), { files: [], bytes: 0 }).result, { rows: 8 });
+    assert.deepEqual(viewOf(jobIn(state), { files: [], bytes: 0 }, null).result, { rows: 8 });
     assert.ok(isWritten(take(state, result(null), 2)));
-    assert.equal(viewOf(jobIn(state), { files: [], bytes: 0 }).result, null);
+    assert.equal(viewOf(jobIn(state), { files: [], bytes: 0 }, null).result, null);
   });
 
   test('a long one is told by its size in the event', () => {
@@ -147,7 +175,7 @@ describe('a result', () => {
     let job = withPhase(beginAttempt(jobOf(1), 'scan'), justRunning);
     for (let count = 0; count < 6; count += 1) job = withPhase(beginAttempt(job, 'scan'), justRunning);
     const attempts = job.attempts.map((attempt) => ({ ...attempt, result: String(attempt.number) }));
-    const view = viewOf({ ...job, attempts }, { files: [], bytes: 0 });
+    const view = viewOf({ ...job, attempts }, { files: [], bytes: 0 }, null);
     assert.deepEqual(
       view.attempts.map((attempt) => attempt.result),
       [null, null, null, 4, 5, 6, 7],

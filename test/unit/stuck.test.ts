@@ -29,7 +29,7 @@ function state(): State {
     runs(2, 0),
     runs(3, 45 * minute),
     jobOf(4),
-    { ...runs(5, 0), queue: { ...jobOf(5).queue, held: true } },
+    { ...runs(5, 0), queue: { ...jobOf(5).queue, held: { by: 'job' as const, startLeftMs: null } } },
     runs(6, 10 * minute, 'other'),
   ];
   apply(made, [
@@ -74,7 +74,7 @@ describe('stuckJobs', () => {
   });
 
   test('the wall clock may jump', () => {
-    const [longest] = stuckJobs(state(), any, { monoMs: 60 * minute, wallMs: 9e12, unitRandom: 0 });
+    const [longest] = stuckJobs(state(), any, instant(60 * minute, 9e12));
     assert.equal(longest?.runningMs, 60 * minute);
   });
 });

@@ -55,6 +55,9 @@ const steps: readonly Step[] = [
     },
   },
   { method: 'logs', params: { jobId: 2, holdMs: 10_000 }, isSilent: true },
+  { method: 'progress', params: { jobId: 2, attempt: 1, percent: 40, message: 'half done' } },
+  { method: 'result', params: { jobId: 2, attempt: 1, value: { rows: 7 } } },
+  { method: 'stuck.list', params: { noProgressForMs: 1 } },
   {
     method: 'settle',
     params: { job: { command: ['make', 'test'], env, cwd: '/tmp', profile: 'batch', ttlMs: null } },
@@ -67,6 +70,13 @@ const steps: readonly Step[] = [
   { method: 'cancel', params: { jobIds: [2, 99] } },
   { method: 'wait', params: { jobIds: [2] }, isSilent: true },
   { method: 'remove', params: { jobIds: [2] } },
+  {
+    method: 'submit',
+    params: { job: { command: ['/bin/sh', '-c', 'echo ready; exec sleep 60'], env, cwd: '/tmp' } },
+    isSilent: true,
+  },
+  { method: 'logs', params: { jobId: 4, holdMs: 10_000 }, isSilent: true },
+  { method: 'stuck.reset', params: { noProgressForMs: 1 } },
   { method: 'events', params: { after: 0, jobId: 1 } },
   { method: 'group.add', params: { name: 'deploy', mode: 'manual', rate: 0.5 } },
   {

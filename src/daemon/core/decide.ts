@@ -17,7 +17,7 @@ import { currentAttempt, type Instant, type Job, type State } from './model.ts';
 import { outputKept, outputMeasured } from './output-limit.ts';
 import { pause, pauseGroup, resume, resumeGroup } from './pausing.ts';
 import { wake } from './queue.ts';
-import { reported, reportsRead } from './reports.ts';
+import { noteProgress, reported, reportsRead } from './reports.ts';
 import { kill, shutdown, stop, stopFor } from './stopping.ts';
 import { resetStuck } from './stuck.ts';
 import { waitedEnough } from './waiting.ts';
@@ -126,8 +126,12 @@ function overdue(job: Job, now: Instant): Decision {
       if (startByMonoMs !== null && startByMonoMs <= now.monoMs) return finishUnstarted(job, 'start-deadline', now);
       return replace(job, waitedEnough(job, now));
     }
-    case 'running':
-      return stopFor('max-runtime', job, now);
+    case 'running': {
+      const { deadlineMonoMs, paused } = job.phase;
+      if (paused === null && deadlineMonoMs !== null && deadlineMonoMs <= now.monoMs)
+        return stopFor('max-runtime', job, now);
+      return noteProgress(job, now);
+    }
     case 'stopping':
       return kill(job, now);
     default:

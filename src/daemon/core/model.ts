@@ -136,17 +136,20 @@ export interface RunningPhase {
   readonly paused: { readonly sinceMonoMs: number } | null;
 }
 
-/** When a job has reported what, for as long as it is in its status. `null`: not yet. */
+/** What a job has reported when, for as long as it is in its status. `null`: not yet. */
 export interface ReportTimes {
   /** When it last reported something other than before. */
   readonly progressMonoMs: number | null;
-  /** When the last line about it went into the job's events. */
-  readonly progressNotedMonoMs: number | null;
+  /** The progress that was last written down, with a line in the job's events, and when that was. */
+  readonly noted: { readonly progress: Progress; readonly monoMs: number } | null;
   readonly resultNotedMonoMs: number | null;
   readonly warnedMonoMs: number | null;
   /** Lines that could not be read since the last warning. */
   readonly unreadableLines: number;
 }
+
+/** Between two lines in a job's events about its progress, or about its result; between two commits for the former, too. */
+export const noteEveryMs = 1_000;
 
 export interface EndedPhase {
   readonly status: 'completed' | 'failed' | 'cancelled';
@@ -355,7 +358,8 @@ export function deadlineOf(job: Job): number | null {
     case 'queued':
       return earliest(job.phase.readyAtMonoMs, job.phase.startByMonoMs);
     case 'running':
-      return job.phase.paused === null ? job.phase.deadlineMonoMs : null;
+      // What it has reported is written down also while it stands still.
+      return earliest(job.phase.paused === null ? job.phase.deadlineMonoMs : null, progressDueMonoMs(job));
     case 'stopping':
       return job.phase.escalateAtMonoMs;
     default:
@@ -364,8 +368,8 @@ export function deadlineOf(job: Job): number | null {
 }
 
 /**
- * Whether the store keeps what this changes. Of a job in the same status, it does not keep the data of its phase, and no progress
- * that reads the same: that goes with the next change of the attempt.
+ * Whether the store keeps what this changes. Of a job in the same status, it does not keep the data of its phase, and of what it
+ * reports only what is noted: the rest goes with the next change of the attempt.
  */
 export function isLasting(change: Change): boolean {
   switch (change.kind) {
@@ -377,7 +381,7 @@ export function isLasting(change: Change): boolean {
       return (
         before === null ||
         before.phase.status !== after.phase.status ||
-        differLastingly(before.attempts, after.attempts) ||
+        differLastingly(before, after) ||
         before.definition !== after.definition ||
         before.queue !== after.queue ||
         before.expiresWallMs !== after.expiresWallMs ||
@@ -389,18 +393,29 @@ export function isLasting(change: Change): boolean {
   }
 }
 
-function differLastingly(before: readonly Attempt[], after: readonly Attempt[]): boolean {
-  if (before === after) return false;
-  const [last, next] = [before.at(-1), after.at(-1)];
-  if (before.length !== after.length || last === undefined || next === undefined) return true;
+function differLastingly(before: Job, after: Job): boolean {
+  if (before.attempts === after.attempts) return false;
+  const [last, next] = [before.attempts.at(-1), after.attempts.at(-1)];
+  if (before.attempts.length !== after.attempts.length || last === undefined || next === undefined) return true;
   const isEqual = (Object.keys(next) as (keyof Attempt)[]).every(
     (key) => key === 'progress' || last[key] === next[key],
   );
-  return !isEqual || !readsTheSame(last.progress, next.progress);
+  return !isEqual || notedIn(before.phase) !== notedIn(after.phase);
 }
 
-/** Two reports that a column of `ls` shows alike. */
-function readsTheSame(one: Progress | null, other: Progress | null): boolean {
+function notedIn(phase: JobPhase): ReportTimes['noted'] {
+  return 'reportTimes' in phase ? (phase.reportTimes?.noted ?? null) : null;
+}
+
+/** When what a running job reported is to be written down, because it came too soon after what was. */
+export function progressDueMonoMs({ phase, attempts }: Job): number | null {
+  const noted = notedIn(phase);
+  if (phase.status !== 'running' || noted === null) return null;
+  return readsTheSame(noted.progress, attempts.at(-1)?.progress ?? null) ? null : noted.monoMs + noteEveryMs;
+}
+
+/** Whether a column of `ls` shows both alike. */
+export function readsTheSame(one: Progress | null, other: Progress | null): boolean {
   if (one === null || other === null) return one === other;
   return one.message === other.message && wholePercent(one) === wholePercent(other);
 }

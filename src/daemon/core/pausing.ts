@@ -22,12 +22,19 @@ export function standStill(phase: RunningPhase, now: Instant): RunningPhase {
   return { ...phase, paused: { sinceMonoMs: now.monoMs } };
 }
 
-/** The phase whose deadlines come nearer again, later by the time that it stood still. Each deadline of a running job has its line here. */
+/** The phase whose deadlines come nearer again, later by the time that it stood still. Each time of a running job has its line here. */
 export function goOn(phase: RunningPhase, now: Instant): RunningPhase {
   if (phase.paused === null) return phase;
   const stoodStillMs = now.monoMs - phase.paused.sinceMonoMs;
   const later = (atMonoMs: number | null) => (atMonoMs === null ? null : atMonoMs + stoodStillMs);
-  return { ...phase, paused: null, deadlineMonoMs: later(phase.deadlineMonoMs) };
+  const { reportTimes } = phase;
+  return {
+    ...phase,
+    paused: null,
+    startedMonoMs: phase.startedMonoMs + stoodStillMs,
+    deadlineMonoMs: later(phase.deadlineMonoMs),
+    ...(reportTimes && { reportTimes: { ...reportTimes, progressMonoMs: later(reportTimes.progressMonoMs) } }),
+  };
 }
 
 /**

@@ -1,8 +1,9 @@
 /**
  * What jobs report of themselves: how far they are, and what came of it.
  *
- * A job may report as often as it likes. The newest report is in memory at once; a commit is spent on it only where it says
- * something else in whole percent or words, and a line of the job's events at most once a second.
+ * A job may report as often as it likes. The newest report is in memory at once; a commit and a line of the job's events are spent
+ * on it only where it says something else in whole percent or words, and at most once a second. What comes sooner is written down
+ * when the second is over, or with the end of the attempt.
  */
 import type { ErrorCode } from '../../protocol/index.ts';
 import { type Decision, merge, nothing, onLive, refuse } from './decision.ts';
@@ -13,7 +14,9 @@ import {
   type Instant,
   type Job,
   type JobPhase,
+  noteEveryMs,
   type ReportTimes,
+  readsTheSame,
   type State,
   withAttempt,
   withPhase,
@@ -26,9 +29,6 @@ export type Report =
   | { readonly kind: 'result'; readonly json: string | null }
   /** Lines that were meant to be reports and cannot be read. */
   | { readonly kind: 'unreadable'; readonly lines: number; readonly message: string };
-
-/** Between two lines in a job's events about its progress, or about its result. */
-const noteEveryMs = 1_000;
 
 /** A job that cannot report does so for ever, and each line is kept as long as the job. */
 const warnEveryMs = 60_000;
@@ -69,14 +69,13 @@ function canReport(phase: JobPhase): phase is ReportingPhase {
 
 function takeReports(before: Job, reports: readonly Report[], now: Instant): Decision {
   let job = before;
-  const notes: Change[] = [];
+  const notes: Note[] = [];
   for (const report of reports) {
     const taken = takeReport(job, report, now);
     job = taken.job;
-    if (taken.note !== null) notes.push({ kind: 'note', job, ...taken.note });
+    if (taken.note !== null) notes.push(taken.note);
   }
-  if (job === before) return nothing;
-  return { changes: [{ kind: 'job', before, after: job }, ...notes], effects: [] };
+  return job === before ? nothing : withNotes(before, job, notes);
 }
 
 type Note = Pick<Extract<Change, { kind: 'note' }>, 'note' | 'detail'>;
@@ -89,14 +88,11 @@ function takeReport(job: Job, report: Report, now: Instant): { job: Job; note: N
       const { percent, message } = report;
       const earlier = currentAttempt(job).progress;
       const isNew = earlier === null || earlier.percent !== percent || earlier.message !== message;
-      const isDue = isNew && isPast(reportTimes.progressNotedMonoMs, noteEveryMs, now);
-      const reporting = withAttempt(job, { progress: { percent, message, wallMs: now.wallMs } });
-      const after = withTimes(reporting, {
+      const reporting = withTimes(withAttempt(job, { progress: { percent, message, wallMs: now.wallMs } }), {
         ...reportTimes,
         ...(isNew ? { progressMonoMs: now.monoMs } : {}),
-        ...(isDue ? { progressNotedMonoMs: now.monoMs } : {}),
       });
-      return { job: after, note: isDue ? { note: 'progress', detail: { percent, message } } : null };
+      return noted(reporting, now);
     }
     case 'result': {
       const { json } = report;
@@ -119,9 +115,34 @@ function takeReport(job: Job, report: Report, now: Instant): { job: Job; note: N
   }
 }
 
+/** What a running job reported too soon after what was written down is written down now. */
+export function noteProgress(before: Job, now: Instant): Decision {
+  const { job, note } = noted(before, now);
+  return note === null ? nothing : withNotes(before, job, [note]);
+}
+
+/** Writes down what the job has reported last, unless that reads as before, or was done too short a time ago. */
+function noted(job: Job, now: Instant): { job: Job; note: Note | null } {
+  const { progress } = currentAttempt(job);
+  const times = (canReport(job.phase) ? job.phase.reportTimes : undefined) ?? noReportTimes;
+  const isDue = isPast(times.noted?.monoMs ?? null, noteEveryMs, now);
+  if (progress === null || !isDue || readsTheSame(times.noted?.progress ?? null, progress)) return { job, note: null };
+  const { percent, message } = progress;
+  return {
+    // A new record of the attempt: what is the same one is not written.
+    job: withTimes(withAttempt(job, { progress }), { ...times, noted: { progress, monoMs: now.monoMs } }),
+    note: { note: 'progress', detail: { percent, message } },
+  };
+}
+
+function withNotes(before: Job, after: Job, notes: readonly Note[]): Decision {
+  const lines = notes.map((note): Change => ({ kind: 'note', job: after, ...note }));
+  return { changes: [{ kind: 'job', before, after }, ...lines], effects: [] };
+}
+
 const noReportTimes: ReportTimes = {
   progressMonoMs: null,
-  progressNotedMonoMs: null,
+  noted: null,
   resultNotedMonoMs: null,
   warnedMonoMs: null,
   unreadableLines: 0,

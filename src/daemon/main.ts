@@ -93,13 +93,9 @@ async function main(): Promise<void> {
       retainedBytes: () => store.retainedOutputBytes(),
     },
   });
-  const claimSocket = () => {
-    makePrivateDir(runtimeDir, uid);
-    return socketLock.claim();
-  };
   const reportPipe = new ReportPipe({
     path: `${socket}.report`,
-    mayMake: claimSocket,
+    mayMake: () => socketLock.isHeld(),
     emit: (event) => supervisor.emit(event),
     complain: (message, fields) => log.warn(message, fields),
   });
@@ -184,7 +180,10 @@ async function main(): Promise<void> {
     maxConnections: connectionsWithin(descriptorLimit()),
     ownerUid: uid,
     peerUid: (fd) => peerCredentials(fd).uid,
-    claimSocket,
+    claimSocket: () => {
+      makePrivateDir(runtimeDir, uid);
+      return socketLock.claim();
+    },
     log,
     backend: {
       supervisor,

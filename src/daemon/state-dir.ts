@@ -164,9 +164,14 @@ export class SocketLock {
     this.#path = `${socket}.lock`;
   }
 
+  /** Whether the lock file that is there is the one that this daemon has locked. */
+  isHeld(): boolean {
+    return this.#fd !== null && isFileAt(this.#path, this.#fd);
+  }
+
   /** Takes the lock, or takes it again where its file was removed. `false`: another daemon has it. */
   claim(): boolean {
-    if (this.#fd !== null && isFileAt(this.#path, this.#fd)) return true;
+    if (this.isHeld()) return true;
     const fd = openLock(this.#path);
     // Between the opening and the locking the file may have been removed, and another made and locked.
     if (!tryLock(fd) || !isFileAt(this.#path, fd)) {

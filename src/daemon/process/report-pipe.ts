@@ -22,7 +22,7 @@ const complainEveryMs = 10_000;
 export interface ReportPipeOptions {
   /** Beside the socket. */
   readonly path: string;
-  /** Whether this daemon has the lock of the socket: another's pipe must not be taken away. */
+  /** Whether this daemon has the lock of the socket now: another's pipe must not be taken away. */
   readonly mayMake: () => boolean;
   readonly emit: (event: Extract<Event, { type: 'reportsRead' }>) => void;
   readonly complain: (message: string, fields?: Record<string, unknown>) => void;

@@ -28,7 +28,12 @@ interface Settings {
   readonly paused: boolean;
 }
 
-const initial: Settings = { parallel: 1, intervalMs: null, burst: 1, mode: 'auto', paused: false };
+const plain: Settings = { parallel: 1, intervalMs: null, burst: 1, mode: 'auto', paused: false };
+/** What the groups begin with: one of them has a rate from the first, so that many runs hold to one for long. */
+const initial: Readonly<Record<string, Settings>> = {
+  a: plain,
+  b: { ...plain, parallel: 3, intervalMs: 64, burst: 2 },
+};
 
 type Command =
   | { readonly do: 'submit'; readonly group: string; readonly priority: number; readonly delayMs: number | null }
@@ -63,7 +68,7 @@ const command: fc.Arbitrary<Command> = fc.oneof(
     }),
   },
   { weight: 4, arbitrary: fc.record({ do: fc.constantFrom('cancel' as const, 'finish', 'finish'), pick: fc.nat() }) },
-  { weight: 3, arbitrary: fc.record({ do: fc.constant('set' as const), group, settings: setting }) },
+  { weight: 2, arbitrary: fc.record({ do: fc.constant('set' as const), group, settings: setting }) },
   { weight: 2, arbitrary: fc.record({ do: fc.constant('runPending' as const), group }) },
   { weight: 2, arbitrary: fc.constant({ do: 'nothing' as const }) },
 );
@@ -92,7 +97,11 @@ class Model {
   jobs: ModelJob[] = [];
 
   constructor() {
-    this.groups = Object.fromEntries(['a', 'b'].map((name) => [name, { ...initial, name, creditMs: 0 }]));
+    const groups = Object.entries(initial).map(([name, one]) => [
+      name,
+      { ...one, name, creditMs: one.intervalMs ?? 0 },
+    ]);
+    this.groups = Object.fromEntries(groups);
   }
 
   pass(ms: number): void {
@@ -268,7 +277,10 @@ test('jobs start when and in the order in which a naive model starts them, which
   fc.assert(
     fc.property(fc.array(step, { maxLength: 80, size: 'max' }), (steps) => {
       const state = emptyState();
-      for (const name of ['a', 'b']) apply(state, groupEnters(groupOf(name, { maxQueued: 1_000 }), instant(0)));
+      for (const [name, { intervalMs, ...settings }] of Object.entries(initial)) {
+        const ratePerSecond = intervalMs === null ? null : 1_000 / intervalMs;
+        apply(state, groupEnters(groupOf(name, { ...settings, ratePerSecond, maxQueued: 1_000 }), instant(0)));
+      }
       let model = new Model();
       const watch = new Watch();
       let nowMs = 0;
@@ -307,7 +319,7 @@ test('jobs start when and in the order in which a naive model starts them, which
     { numRuns: 400 },
   );
   for (const what of ['undone', 'waits for a token', 'a long run at a rate', 'started by hand', 'refused by hand'])
-    assert.ok((reached.get(what) ?? 0) > 20, `control: the runs reach "${what}" often: ${[...reached]}`);
+    assert.ok((reached.get(what) ?? 0) > 10, `control: the runs reach "${what}" often: ${[...reached]}`);
 });
 
 function checkAnswer(effects: readonly Effect[], started: readonly number[], reach: (what: string) => void): void {

@@ -11,6 +11,7 @@ import {
   closeInheritedDescriptors,
   descriptorLimit,
   peerCredentials,
+  readBootId,
   ServiceManager,
 } from './linux/index.ts';
 import { chooseStyle, createLog, type OwnLog } from './log.ts';
@@ -84,7 +85,7 @@ async function main(): Promise<void> {
   reaper.onExits = () => containment.onExits();
   reaper.start();
 
-  const clock = clockFrom(Date.now());
+  const clock = clockFrom(Date.now(), readBootId());
   const watch = new OutputWatch({
     output,
     emit: (event) => supervisor.emit(event),
@@ -266,13 +267,18 @@ async function main(): Promise<void> {
   }
 }
 
-/** @param startWallMs the wall clock now: from here on the steady one goes its own way */
-function clockFrom(startWallMs: number): Clock {
-  const startMonoMs = performance.now();
+/**
+ * `monoMs` is CLOCK_MONOTONIC, which the next daemon of this boot reads on.
+ *
+ * @param startWallMs the wall clock now: from here on the steady one goes its own way
+ */
+function clockFrom(startWallMs: number, bootId: string): Clock {
+  const readMonoMs = () => Number(process.hrtime.bigint()) / 1e6;
+  const startMonoMs = readMonoMs();
   return () => {
-    const monoMs = performance.now();
+    const monoMs = readMonoMs();
     const steadyWallMs = Math.round(startWallMs + monoMs - startMonoMs);
-    return { monoMs, wallMs: Date.now(), steadyWallMs, unitRandom: Math.random() };
+    return { monoMs, wallMs: Date.now(), steadyWallMs, unitRandom: Math.random(), bootId };
   };
 }
 

@@ -31,6 +31,7 @@ import {
   type State,
   type StuckCriteria,
   schedule,
+  settleDependents,
   stalledJobs,
   stuckJobs,
   Waits,
@@ -121,15 +122,16 @@ export class Supervisor {
     const known = new Set(snapshot.groups.map((group) => group.name));
     const entering = (groups: readonly Group[]) => groups.flatMap((group) => groupEnters(group, now));
     const added = entering(defaultGroups.filter((group) => !known.has(group.name)));
-    const jobs = snapshot.jobs.map((job) => revived(job, now));
+    const jobs = revived(snapshot.jobs, now);
     const loaded = jobs.map((after): Change => ({ kind: 'job', before: null, after }));
     apply(this.#state, [...entering(snapshot.groups), ...added, ...loaded]);
     this.#state.nextJobId = Math.max(this.#state.nextJobId, snapshot.nextJobId);
-    const recovered = recover(jobs, (job) => output.facts(job).bytes, now);
+    const lost = recover(jobs, (job) => output.facts(job).bytes, now);
+    const { changes: recovered } = settleDependents(this.#state, { changes: lost, effects: [] }, now);
     apply(this.#state, recovered);
     store.commit([...added, ...recovered], now.wallMs);
     logTransitions(this.#options.log, recovered);
-    return recovered.length;
+    return jobs.filter(({ phase }) => phase.status !== 'queued').length;
   }
 
   /** Starts what is queued. */
@@ -333,7 +335,14 @@ export class Supervisor {
             .flatMap((key) => this.#ledger.newestByKey(key) ?? [])
             .map((job) => [job.definition.idempotencyKey ?? '', job]),
         );
-        return { ...event, known };
+        return { ...event, known, ended: this.#endedOf(event.definitions.flatMap(({ after }) => after)) };
+      }
+      case 'retry': {
+        const ended = this.#endedOf(event.jobIds);
+        const dependencies = [...ended.values()].flatMap((job) =>
+          job.attempts.length === 0 ? job.definition.after : [],
+        );
+        return { ...event, ended: new Map([...this.#endedOf(dependencies), ...ended]) };
       }
       case 'runPending':
         return { ...event, tier: this.#options.processes.tier };

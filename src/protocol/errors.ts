@@ -31,7 +31,7 @@ export const errorTable = {
     about: 'The connection waits for as many answers as it may; the call was not carried out.',
   },
   JOB_NOT_FOUND: { rpc: -32010, exit: 1, about: 'No job has this id: it never existed, or its record is gone.' },
-  JOB_RUNNING: { rpc: -32011, exit: 1, about: 'The job has not ended, so its record cannot be removed.' },
+  JOB_RUNNING: { rpc: -32011, exit: 1, about: 'The job has not ended, so it can be neither removed nor run again.' },
   JOB_NOT_RUNNING: {
     rpc: -32012,
     exit: 1,

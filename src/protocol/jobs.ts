@@ -78,6 +78,14 @@ export const resourcesSchema = z
   .meta({ id: 'Resources', description: 'Limits on what the processes of an attempt may use.' });
 export type ResourcesSpec = z.output<typeof resourcesSchema>;
 
+const envName = bytes('env').refine(
+  (name) => name !== '' && !name.includes('='),
+  'a variable name is empty or holds "="',
+);
+const nameField = text('name').min(1).max(200);
+const priorityField = z.number().int().min(-1_000_000).max(1_000_000);
+const startAtField = z.iso.datetime({ offset: true });
+
 /** What a caller asks for. The descriptions of fields, here and below, are what docs/protocol.md says of them. */
 export const jobSpecSchema = z
   .strictObject({
@@ -85,15 +93,12 @@ export const jobSpecSchema = z
       "Program and arguments, as execvp(3) takes them: the first is looked up in the job's PATH if it has no slash. For a shell: `/bin/sh`, `-c` and the line.",
     ),
     env: z
-      .record(
-        bytes('env').refine((name) => name !== '' && !name.includes('='), 'a variable name is empty or holds "="'),
-        bytes('env'),
-      )
+      .record(envName, bytes('env'))
       .describe(
         "The job's whole environment: nothing of the daemon's own is added but the `CORRAL_` variables. A name is any text but an empty one, without `=` and NUL.",
       ),
     cwd: absolutePath('cwd').describe('Absolute path of the folder in which the job starts.'),
-    name: text('name').min(1).max(200).optional().describe('A label for people. Need not be unique.'),
+    name: nameField.optional().describe('A label for people. Need not be unique.'),
     group: text('group').min(1).max(100).optional().describe('The queue that it waits in. Absent: `default`.'),
     profile: text('profile')
       .min(1)
@@ -114,17 +119,10 @@ export const jobSpecSchema = z
       .boolean()
       .optional()
       .describe('Two output files, one for each stream, in place of one that has both in order. Absent: false.'),
-    priority: z
-      .number()
-      .int()
-      .min(-1_000_000)
-      .max(1_000_000)
-      .optional()
-      .describe('Higher starts first; equal ones start by age. Absent: 0.'),
+    priority: priorityField.optional().describe('Higher starts first; equal ones start by age. Absent: 0.'),
     ...policyFields,
     delayMs: durationMs.optional().describe('It starts no sooner than this long after it was submitted, in ms.'),
-    startAt: z.iso
-      .datetime({ offset: true })
+    startAt: startAtField
       .optional()
       .describe(
         'It starts no sooner than at this time of the wall clock, such as `2027-01-31T06:00:00Z`. Not together with `delayMs`.',
@@ -155,6 +153,37 @@ export const jobSpecSchema = z
   .meta({ id: 'JobSpec', description: 'What is to be run, and how.' });
 
 export type JobSpec = z.input<typeof jobSpecSchema>;
+
+/** What may be changed of a job that is queued. What is absent stays as it is. */
+export const jobEditSchema = z
+  .strictObject({
+    name: nameField.nullable().optional().describe('`null`: none.'),
+    priority: priorityField.optional(),
+    command: commandSchema.optional().describe('In place of the whole command.'),
+    cwd: absolutePath('cwd').optional(),
+    env: z
+      .strictObject({
+        set: z.record(envName, bytes('env')).optional().describe('Variables that are added, or get another value.'),
+        unset: z.array(envName).max(10_000).optional().describe('Variables that are taken out.'),
+      })
+      .optional()
+      .describe('Single variables; all others stay.'),
+    ...policyFields,
+    delayMs: durationMs
+      .nullable()
+      .optional()
+      .describe('It starts no sooner than this long after the edit, in ms. `null`: it need not wait for any time.'),
+    startAt: startAtField.optional().describe('It starts no sooner than at this time. Not together with `delayMs`.'),
+    resources: resourcesSchema.nullable().optional().describe('In place of all limits. `null`: none.'),
+  })
+  .refine((edit) => Object.values(edit).some((value) => value !== undefined), 'name something to change')
+  .refine(
+    ({ delayMs, startAt }) => delayMs === undefined || startAt === undefined,
+    'name one of delayMs and startAt: a job has one time before which it does not start',
+  )
+  .meta({ id: 'JobEdit', description: 'What is to be changed of a queued job.' });
+
+export type JobEdit = z.output<typeof jobEditSchema>;
 
 /** What an attempt and its job say alike. */
 const leaderEnd = {

@@ -6,6 +6,7 @@ import { healthSchema } from './health.ts';
 import {
   bulkReportSchema,
   eventViewSchema,
+  jobEditSchema,
   jobFilterFields,
   jobIdSchema,
   jobSpecSchema,
@@ -23,6 +24,9 @@ import { durationMs } from './policies.ts';
 export const maxJobIds = 5_000;
 const jobIds = z.array(jobIdSchema).min(1).max(maxJobIds);
 const none = z.strictObject({});
+
+/** Most jobs that those of one batch may name in `after` together, each as often as it is named: each is looked up. */
+export const maxDependenciesInBatch = 20_000;
 
 /** Longest that the daemon holds one `wait` or `logs` call open; clients ask again. Each call so has a deadline of its own. */
 export const maxHoldMs = 60_000;
@@ -140,6 +144,7 @@ export const methods = {
     errors: [
       'GROUP_NOT_FOUND',
       'PROFILE_NOT_FOUND',
+      'JOB_NOT_FOUND',
       'QUEUE_FULL',
       'DISK_LOW',
       'IDEMPOTENCY_MISMATCH',
@@ -156,6 +161,7 @@ export const methods = {
     errors: [
       'GROUP_NOT_FOUND',
       'PROFILE_NOT_FOUND',
+      'JOB_NOT_FOUND',
       'QUEUE_FULL',
       'DISK_LOW',
       'IDEMPOTENCY_MISMATCH',
@@ -169,7 +175,7 @@ export const methods = {
         .min(1)
         .max(10_000)
         .describe(
-          'With the defaults filled in, each must be a whole JobSpec. A field replaces that of the defaults as a whole.',
+          `With the defaults filled in, each must be a whole JobSpec. A field replaces that of the defaults as a whole. Together they may name ${maxDependenciesInBatch} jobs in \`after\`.`,
         ),
     }),
     result: z.object({ jobs: z.array(submitted).describe('In the order of the request.') }),
@@ -329,6 +335,31 @@ export const methods = {
     repeat: 'safe',
     errors: ['STORE_FAILED'],
     errorsPerJob: ['JOB_NOT_FOUND', 'JOB_NOT_RUNNING'],
+    params: z.strictObject({ jobIds }),
+    result: bulkReportSchema,
+  },
+  edit: {
+    about:
+      'Changes a job that is queued. What is not named stays as it is, and so does what the job got from its profile. A job that has started is not changed any more.',
+    repeat: 'once',
+    errors: ['JOB_NOT_FOUND', 'JOB_NOT_QUEUED', 'PROFILE_NOT_FOUND', 'STORE_FAILED'],
+    params: z.strictObject({ jobId: jobIdSchema, edit: jobEditSchema }),
+    result: z.object({ job: jobViewSchema }),
+  },
+  move: {
+    about: 'Moves queued jobs to another group, with their priority and their age.',
+    repeat: 'safe',
+    errors: ['GROUP_NOT_FOUND', 'STORE_FAILED'],
+    errorsPerJob: ['JOB_NOT_FOUND', 'JOB_NOT_QUEUED', 'QUEUE_FULL'],
+    params: z.strictObject({ jobIds, group: z.string() }),
+    result: bulkReportSchema,
+  },
+  retry: {
+    about:
+      'Puts jobs that have ended back into their queues, as the same jobs with one more attempt to come. Earlier attempts and events stay. One that was never started waits for its dependencies again.',
+    repeat: 'once',
+    errors: ['SHUTTING_DOWN', 'DISK_LOW', 'STORE_FAILED'],
+    errorsPerJob: ['JOB_NOT_FOUND', 'JOB_RUNNING', 'GROUP_NOT_FOUND', 'QUEUE_FULL'],
     params: z.strictObject({ jobIds }),
     result: bulkReportSchema,
   },

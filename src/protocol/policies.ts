@@ -91,7 +91,7 @@ export const policyFields = {
     .nullable()
     .optional()
     .describe(
-      "The job fails if it has not started this long after it was queued. `null`: it waits. Absent: the profile's.",
+      "The job fails if it has not started this long after it could have: after it was queued, or at the end of its delay. `null`: it waits. Absent: the profile's.",
     ),
   leaseMs: durationMs
     .nullable()

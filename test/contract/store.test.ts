@@ -227,6 +227,43 @@ function storeContract(name: string, place: (t: TestContext) => Place): void {
       assert.equal(store.findJob(1)?.attempts.length, 2);
     });
 
+    test('run again by a client: as one that waits, with its attempts, and the message of its end is gone', (t) => {
+      const { store, places } = opened(t);
+      const first = queued(1, { after: [1] });
+      const fell = withPhase(first, {
+        status: 'failed',
+        cause: 'dependency',
+        finishedWallMs: wallMs,
+        message: 'why ✂',
+      });
+      const entry = { bootId: 'b', monoMs: 0.25, wallMs };
+      const back = { ...withPhase(fell, justQueued), queue: { ...fell.queue, sinceWallMs: wallMs, entry } };
+      store.commit(history(first, fell), wallMs);
+      assert.deepEqual(store.findJob(1), fell);
+      store.commit([moved(fell, back)], wallMs);
+      assert.deepEqual((places.reopen?.(store) ?? store).findJob(1), back);
+    });
+
+    test('edited and moved while it waits', (t) => {
+      const { store, places } = opened(t);
+      const first = queued(1);
+      const definition = {
+        ...first.definition,
+        group: 'Übungen 🐎',
+        priority: 9,
+        name: 'n',
+        env: { A: 'b' },
+        command: ['x'],
+      };
+      const edited = { ...first, definition };
+      store.commit(history(first, edited), wallMs);
+      const found = places.reopen?.(store) ?? store;
+      assert.deepEqual(found.findJob(1), edited);
+      const query = { statuses: null, order: 'oldest', cursor: null, limit: 9 } as const;
+      assert.deepEqual(found.listJobIds({ ...query, group: 'Übungen 🐎' }), [1]);
+      assert.deepEqual(found.listJobIds({ ...query, group: 'default' }), []);
+    });
+
     const specs: { name: string; spec: Partial<JobSpec> }[] = [
       {
         name: 'every setting',
@@ -593,6 +630,32 @@ describe('SqliteStore: the file', () => {
     store.commit([removed(2)], wallMs);
     assert.deepEqual(names(), []);
     assert.equal(store.load().groups.length, groups.length, 'a group that was not removed stays without jobs');
+  });
+
+  test('an edit leaves no environment and no policies behind that no job has', (t) => {
+    const { file, open } = filePlace(t);
+    const store = open();
+    const edits = [1, 2, 3].map((n) => queued(1, { env: { A: String(n) }, maxRuntimeMs: n }));
+    const shared = queued(2, { env: { A: '2' }, maxRuntimeMs: 2 });
+    store.commit([set(groups[0] as Group), added(shared), ...history(...edits)], wallMs);
+    for (const [table, column] of [
+      ['environments', 'environment_id'],
+      ['policies', 'policies_id'],
+    ])
+      assert.deepEqual(
+        rows(file, `SELECT id FROM ${table} ORDER BY id`),
+        rows(file, `SELECT ${column} FROM jobs ORDER BY ${column}`),
+      );
+    assert.deepEqual(store.findJob(1), edits[2]);
+  });
+
+  test('a job that is run again has an event without the cause of its earlier end', (t) => {
+    const store = filePlace(t).open();
+    store.commit([set(groups[0] as Group)], wallMs);
+    const over = withPhase(started(queued(1), { cause: 'exit' }), failed);
+    store.commit([...history(queued(1), over, withPhase(over, justQueued))], wallMs);
+    const [, , again] = store.listEvents({ after: 0, jobId: 1, limit: 9 });
+    assert.deepEqual([again?.from, again?.to, again?.cause, again?.attempt], ['failed', 'queued', null, 1]);
   });
 
   test('every transition is an event, with its time, attempt and cause; other changes are none', (t) => {

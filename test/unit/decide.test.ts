@@ -59,14 +59,11 @@ class Scenario {
 
   #withFacts(event: Event): Event {
     const jobs = [...this.jobs.values()];
+    const ended = new Map(jobs.filter(({ id }) => !this.state.live.has(id)).map((job) => [job.id, job]));
     if (event.type === 'submit') {
-      return { ...event, known: new Map(jobs.map((job) => [job.definition.idempotencyKey ?? '', job])) };
+      return { ...event, ended, known: new Map(jobs.map((job) => [job.definition.idempotencyKey ?? '', job])) };
     }
-    if (!('ended' in event)) return event;
-    return {
-      ...event,
-      ended: new Map(jobs.filter(({ id }) => !this.state.live.has(id)).map((job) => [job.id, job])),
-    };
+    return 'ended' in event ? { ...event, ended } : event;
   }
 
   #commit(decision: Decision): Decision {
@@ -131,6 +128,7 @@ const submit = (...specs: Partial<JobSpec>[]): Event => ({
   request: 1,
   definitions: specs.map((spec) => definitionFrom({ command: ['true'], env: {}, cwd: '/', killGraceMs: 50, ...spec })),
   known: new Map(),
+  ended: new Map(),
 });
 const bulk = (jobIds: number[]) => ({ request: 1, jobIds, ended: new Map<number, Job>() });
 const cancel = (jobIds = [1], mode: StopMode = 'graceful'): Event => ({ type: 'cancel', mode, ...bulk(jobIds) });

@@ -71,12 +71,12 @@ describe('paused', () => {
     const stored = { ...JSON.parse(JSON.stringify(held)), phase: { ...held.phase, startByMonoMs: 1 } } as Job;
     // Another daemon, a day later by the wall clock, on a clock that begins anew.
     const later = (monoMs: number) => instant(monoMs, wallMs + 86_400_000 + monoMs);
-    const back = revived(stored, later(5));
+    const [back] = revived([stored], later(5)) as [Job];
     assert.equal(viewOf(back, noOutput, null).paused, true);
-    assert.deepEqual(back.phase, { status: 'queued', readyAtMonoMs: null, startByMonoMs: null });
+    assert.deepEqual(back.phase, { status: 'queued', readyAtMonoMs: null, startByMonoMs: null, waitsFor: [] });
     const goesOn = after(resume(back, later(50)).changes);
-    assert.deepEqual(goesOn.phase, { status: 'queued', readyAtMonoMs: null, startByMonoMs: 650 });
-    const again = revived({ ...goesOn }, later(150));
+    assert.deepEqual(goesOn.phase, { status: 'queued', readyAtMonoMs: null, startByMonoMs: 650, waitsFor: [] });
+    const [again] = revived([goesOn], later(150)) as [Job];
     assert.equal((again.phase as { startByMonoMs: number }).startByMonoMs, 650, 'and that survives another restart');
   });
 

@@ -178,7 +178,7 @@ function carryOut(command: Command, model: Model, nowMs: number): Event | null {
       model.jobs.push({ id, group: command.group, priority, readyAtMs: nowMs + (delayMs ?? 0), status: 'queued' });
       const spec = { command: ['true'], env: {}, cwd: '/', group: command.group, priority };
       const definitions = [definitionFrom(delayMs === null ? spec : { ...spec, delayMs })];
-      return { type: 'submit', request: 1, definitions, known: new Map() };
+      return { type: 'submit', request: 1, definitions, known: new Map(), ended: new Map() };
     }
     case 'set': {
       model.set(command.group, command.settings);
@@ -342,7 +342,7 @@ test('control: a rate that is not kept, and an order that is not, are noticed', 
     definitionFrom({ command: ['true'], env: {}, cwd: '/', group: 'a', priority }),
   );
   turn(state, 0, { type: 'setGroup', request: 1, name: 'a', settings: { paused: true } });
-  turn(state, 0, { type: 'submit', request: 1, definitions: specs, known: new Map() });
+  turn(state, 0, { type: 'submit', request: 1, definitions: specs, known: new Map(), ended: new Map() });
   const start = (id: number) => {
     const job = state.live.get(id) as Job;
     apply(state, [{ kind: 'job', before: job, after: beginAttempt(job, 'scan') }]);

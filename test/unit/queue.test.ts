@@ -68,7 +68,7 @@ function turn(
 }
 
 function submit(...specs: Partial<JobSpec>[]): Event {
-  return { type: 'submit', request: 1, definitions: specs.map(definition), known: new Map() };
+  return { type: 'submit', request: 1, definitions: specs.map(definition), known: new Map(), ended: new Map() };
 }
 
 function cancel(jobId: number, mode: 'graceful' | 'kill' = 'graceful'): Event {

@@ -15,7 +15,11 @@ const now = instant(10, 1_700_000_000_000);
 /** What is answered, or the code of the refusal; and that nothing comes of it. */
 function settle(state: State, spec: Partial<JobSpec>, known = new Map([['taken', jobOf(1)]])) {
   const definition = definitionFrom({ command: ['true'], env: {}, cwd: '/', ...spec });
-  const { changes, effects } = decide(state, { type: 'settle', request: 1, definitions: [definition], known }, now);
+  const { changes, effects } = decide(
+    state,
+    { type: 'settle', request: 1, definitions: [definition], known, ended: new Map() },
+    now,
+  );
   assert.deepEqual(changes, []);
   assert.equal(effects.length, 1);
   const [effect] = effects as [Effect];

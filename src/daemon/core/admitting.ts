@@ -1,21 +1,17 @@
 /** Jobs are accepted, or refused with the reason. */
-import { type Decision, groupNotFound, nothing, refuse } from './decision.ts';
-import type { Event } from './events.ts';
+import { CorralError } from '../../protocol/index.ts';
+import { type Decision, groupNotFound, jobNotFound, nothing, refuse } from './decision.ts';
+import { behindThose, failFor, isFailure } from './dependencies.ts';
+import type { Effect, Event } from './events.ts';
 import { type Change, type Instant, type Job, type JobDefinition, justQueued, type State } from './model.ts';
 import { settledView } from './view.ts';
 import { firstQueueRecord, inQueue } from './waiting.ts';
 
 export function submit(state: State, event: Extract<Event, { type: 'submit' }>, now: Instant): Decision {
-  if (state.admission === 'closing')
-    return refuse(event.request, 'SHUTTING_DOWN', 'The daemon is stopping. Submit again once it is back.');
-  if (state.admission !== 'open') {
-    return refuse(
-      event.request,
-      'DISK_LOW',
-      `${state.admission.pausedFor} Nothing was accepted. Make room and submit again; corral goes on by itself then.`,
-    );
-  }
+  const closed = closedTo(state, event.request);
+  if (closed !== null) return closed;
   const changes: Change[] = [];
+  const effects: Effect[] = [];
   const keys = new Map(event.known);
   const added = new Map<string, number>();
   const submitted: { id: number; created: boolean }[] = [];
@@ -34,24 +30,48 @@ export function submit(state: State, event: Extract<Event, { type: 'submit' }>, 
       submitted.push({ id: twin.id, created: false });
       continue;
     }
-    const group = state.groups.get(definition.group);
-    if (group === undefined) return refuse(event.request, 'GROUP_NOT_FOUND', groupNotFound(state, definition.group));
-    const inGroup = (added.get(definition.group) ?? 0) + 1;
-    if (group.queued + inGroup > group.group.maxQueued) {
-      return refuse(
-        event.request,
-        'QUEUE_FULL',
-        `Group "${definition.group}" has ${group.queued} of at most ${group.group.maxQueued} queued jobs. Submit again when some have started, or raise the limit: corral group set ${definition.group} --max-queued N`,
-      );
-    }
-    added.set(definition.group, inGroup);
-    const job = newJob(nextId, definition, now);
+    const more = (added.get(definition.group) ?? 0) + 1;
+    const noRoom = roomProblem(state, definition.group, more);
+    if (noRoom !== null) return refuse(event.request, noRoom.code, noRoom.message);
+    added.set(definition.group, more);
+    const unknown = definition.after.find((jobId) => !state.live.has(jobId) && !event.ended.has(jobId));
+    if (unknown !== undefined) return refuse(event.request, 'JOB_NOT_FOUND', jobNotFound(unknown).message);
+    const job = behindThose(newJob(nextId, definition, now), (jobId) => state.live.has(jobId));
     nextId += 1;
     if (key !== null) keys.set(key, job);
     changes.push({ kind: 'job', before: null, after: job });
     submitted.push({ id: job.id, created: true });
+    const fatal = definition.after.map((jobId) => event.ended.get(jobId)).find((one) => one && isFailure(one, job));
+    if (fatal === undefined) continue;
+    const failure = failFor(fatal, job, now);
+    changes.push(...failure.changes);
+    effects.push(...failure.effects);
   }
-  return { changes, effects: [{ type: 'reply', request: event.request, result: submitted }] };
+  return { changes, effects: [{ type: 'reply', request: event.request, result: submitted }, ...effects] };
+}
+
+/** The refusal of everything that would add to the queues; `null` while they are open. */
+export function closedTo(state: State, request: number): Decision | null {
+  if (state.admission === 'open') return null;
+  if (state.admission === 'closing')
+    return refuse(request, 'SHUTTING_DOWN', 'The daemon is stopping. Try again once it is back.');
+  return refuse(
+    request,
+    'DISK_LOW',
+    `${state.admission.pausedFor} Nothing was accepted. Make room and try again; corral goes on by itself then.`,
+  );
+}
+
+/** Why so many more jobs cannot be queued in a group; `null` where they can. */
+export function roomProblem(state: State, name: string, more: number): CorralError | null {
+  const group = state.groups.get(name);
+  if (group === undefined) return new CorralError('GROUP_NOT_FOUND', groupNotFound(state, name));
+  const { maxQueued } = group.group;
+  if (group.queued + more <= maxQueued) return null;
+  return new CorralError(
+    'QUEUE_FULL',
+    `Group "${name}" has ${group.queued} of at most ${maxQueued} queued jobs. Try again when some have started, or raise the limit: corral group set ${name} --max-queued N`,
+  );
 }
 
 /** Says what a submit would come to, by deciding upon it and keeping nothing. */

@@ -8,6 +8,8 @@ import { CorralError, unreachable } from '../../protocol/index.ts';
 import { pauseAdmission, settle, submit } from './admitting.ts';
 import { dueJobs } from './deadlines.ts';
 import { bulk, type Decision, jobNotFound, merge, nothing, onLive, replace } from './decision.ts';
+import { settleDependents } from './dependencies.ts';
+import { edit, move } from './editing.ts';
 import { finish, finishUnstarted, leaderExited } from './ending.ts';
 import type { EndedJobs, Event } from './events.ts';
 import { addGroup, removeGroup, setGroup } from './groups.ts';
@@ -18,11 +20,17 @@ import { outputKept, outputMeasured } from './output-limit.ts';
 import { pause, pauseGroup, resume, resumeGroup } from './pausing.ts';
 import { wake } from './queue.ts';
 import { noteProgress, reported, reportsRead } from './reports.ts';
+import { retry } from './rerun.ts';
 import { kill, shutdown, stop, stopFor } from './stopping.ts';
 import { resetStuck } from './stuck.ts';
 import { waitedEnough } from './waiting.ts';
 
 export function decide(state: State, event: Event, now: Instant): Decision {
+  return settleDependents(state, decideAlone(state, event, now), now);
+}
+
+/** What the event means, without what that means to jobs that wait for others. */
+function decideAlone(state: State, event: Event, now: Instant): Decision {
   switch (event.type) {
     case 'submit':
       return submit(state, event, now);
@@ -55,6 +63,12 @@ export function decide(state: State, event: Event, now: Instant): Decision {
       return reportsRead(state, event, now);
     case 'resetStuck':
       return resetStuck(state, event, now);
+    case 'edit':
+      return edit(state, event, now);
+    case 'move':
+      return move(state, event);
+    case 'retry':
+      return retry(state, event, now);
     case 'remove':
       return bulk(event.request, event.jobIds, (jobId) => {
         const job = state.live.get(jobId);

@@ -1,15 +1,20 @@
-import { defaultGroup, type JobSpec, type Policies } from '../../protocol/index.ts';
+import { CorralError, defaultGroup, type JobSpec, type Policies } from '../../protocol/index.ts';
 import type { JobDefinition } from './model.ts';
 import { builtInDefaults, type JobDefaults, settlePolicies } from './profiles.ts';
 
 /**
  * A caller's wish with every default filled in.
  *
- * @throws CorralError `PROFILE_NOT_FOUND`
+ * @throws CorralError `PROFILE_NOT_FOUND`; `INVALID_PARAMS` where its wishes contradict each other
  */
 export function definitionFrom(spec: JobSpec, defaults: JobDefaults = builtInDefaults): JobDefinition {
   const { name, group, command, env, cwd, stdin, splitOutput, priority, successCodes, idempotencyKey, ...rest } = spec;
   const { profile, scope, delayMs, startAt, after, afterMode, resources, hooks, ...policies } = rest;
+  if (delayMs !== undefined && startAt !== undefined)
+    throw new CorralError(
+      'INVALID_PARAMS',
+      'Name one of delayMs and startAt: a job has one time before which it does not start.',
+    );
   return {
     name: name ?? null,
     group: group ?? defaultGroup,

@@ -14,7 +14,7 @@ import {
   withPhase,
 } from './model.ts';
 import { beginStopping } from './stopping.ts';
-import { inQueue } from './waiting.ts';
+import { freshQueueRecord, inQueue } from './waiting.ts';
 
 export function leaderExited(job: Job, event: Extract<Event, { type: 'leaderExited' }>, now: Instant): Decision {
   const { exit, remaining, usage } = event;
@@ -39,8 +39,8 @@ export function finish(job: Job, shown: Partial<Attempt>, now: Instant): Decisio
 }
 
 /** Ends a job that is still queued. */
-export function finishUnstarted(job: Job, cause: Cause, now: Instant): Decision {
-  const after = over(job, finalStatus(job.definition, cause, null), cause, now);
+export function finishUnstarted(job: Job, cause: Cause, now: Instant, message: string | null = null): Decision {
+  const after = over(job, finalStatus(job.definition, cause, null), cause, now, message);
   return replace(job, after, { type: 'finished', job: after });
 }
 
@@ -48,16 +48,19 @@ export function finishUnstarted(job: Job, cause: Cause, now: Instant): Decision 
 export function endedJob(job: Job, now: Instant): Job {
   const { cause, exit } = currentAttempt(job);
   if (cause === null) throw new Error(`job ${job.id} ends without a cause`);
-  if (cause === 'supervisor-lost' && job.definition.policies.onSupervisorLost === 'retry')
-    return inQueue({ ...job, queue: { ...job.queue, sinceWallMs: now.wallMs, notBefore: null } }, now);
+  if (cause === 'supervisor-lost' && job.definition.policies.onSupervisorLost === 'retry') {
+    const { held, retries, failuresWallMs } = job.queue;
+    return inQueue({ ...job, queue: { ...freshQueueRecord(now), held, retries, failuresWallMs } }, now);
+  }
   return over(job, finalStatus(job.definition, cause, exit), cause, now);
 }
 
 /** The job in its final status. From here on its time to live runs. */
-function over(job: Job, status: EndedPhase['status'], cause: Cause, now: Instant): Job {
+function over(job: Job, status: EndedPhase['status'], cause: Cause, now: Instant, message: string | null = null): Job {
   const { ttlMs } = job.definition.policies;
   const expiresWallMs = ttlMs === null ? null : now.steadyWallMs + ttlMs;
-  return { ...withPhase(job, { status, cause, finishedWallMs: now.wallMs }), expiresWallMs };
+  const said = message === null ? {} : { message };
+  return { ...withPhase(job, { status, cause, finishedWallMs: now.wallMs, ...said }), expiresWallMs };
 }
 
 function finalStatus(definition: JobDefinition, cause: Cause, exit: LeaderExit | null): EndedPhase['status'] {

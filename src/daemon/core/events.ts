@@ -1,6 +1,7 @@
-import type { ErrorCode, SignalName } from '../../protocol/index.ts';
+import type { ErrorCode, JobEdit, SignalName } from '../../protocol/index.ts';
 import type { GroupSettings, Job, JobDefinition, LeaderExit, ProcessIdentity, StopMode, Usage } from './model.ts';
 import type { OutputSize } from './output-limit.ts';
+import type { JobDefaults } from './profiles.ts';
 import type { Report } from './reports.ts';
 import type { StuckCriteria } from './stuck.ts';
 
@@ -15,6 +16,32 @@ export type Event =
       readonly definitions: readonly JobDefinition[];
       /** Jobs that already have one of the idempotency keys. */
       readonly known: ReadonlyMap<string, Job>;
+      /** Those that the jobs wait for. */
+      readonly ended: EndedJobs;
+    }
+  | {
+      readonly type: 'edit';
+      readonly request: RequestId;
+      /** Of one job. */
+      readonly jobIds: readonly number[];
+      readonly ended: EndedJobs;
+      readonly edit: JobEdit;
+      /** Where the policies that it does not name come from. */
+      readonly defaults: JobDefaults;
+    }
+  | {
+      readonly type: 'move';
+      readonly request: RequestId;
+      readonly jobIds: readonly number[];
+      readonly ended: EndedJobs;
+      readonly group: string;
+    }
+  | {
+      readonly type: 'retry';
+      readonly request: RequestId;
+      readonly jobIds: readonly number[];
+      /** The jobs, and those that they wait for. */
+      readonly ended: EndedJobs;
     }
   /** What a submit would make of it; nothing is changed. */
   | {
@@ -22,6 +49,7 @@ export type Event =
       readonly request: RequestId;
       readonly definitions: readonly [JobDefinition];
       readonly known: ReadonlyMap<string, Job>;
+      readonly ended: EndedJobs;
     }
   | {
       readonly type: 'cancel';
@@ -140,6 +168,9 @@ export function asksForRecord(event: Event): boolean {
   switch (event.type) {
     case 'submit':
     case 'settle':
+    case 'edit':
+    case 'move':
+    case 'retry':
     case 'remove':
     case 'addGroup':
     case 'setGroup':

@@ -2,6 +2,7 @@
 
 import { pauseAdmission } from './admitting.ts';
 import { type Decision, merge, nothing, onLive, replace } from './decision.ts';
+import { behindThose } from './dependencies.ts';
 import { finish } from './ending.ts';
 import type { Event } from './events.ts';
 import {
@@ -66,6 +67,8 @@ export function launched(state: State, event: Extract<Event, { type: 'launched' 
 export function lackedSpace(state: State, job: Job, shortage: string, now: Instant): Decision {
   const { cause } = currentAttempt(job);
   if (cause !== null) return finish(job, { cause, message: shortage }, now);
-  const queued = inQueue({ ...job, attempts: job.attempts.slice(0, -1) }, now);
-  return merge([replace(job, queued), pauseAdmission(state, shortage)]);
+  const queue = { ...job.queue, notBefore: null }; // Its time had come.
+  const queued = inQueue({ ...job, attempts: job.attempts.slice(0, -1), queue }, now);
+  const waiting = behindThose(queued, (jobId) => state.live.has(jobId));
+  return merge([replace(job, waiting), pauseAdmission(state, shortage)]);
 }

@@ -59,7 +59,7 @@ function whyNoneIsReady(state: State, name: string): string {
   const counts = new Map<Obstacle, number>();
   for (const job of state.live.values()) {
     if (job.definition.group !== name || job.phase.status !== 'queued') continue;
-    const obstacle = obstacleOf(state, job);
+    const obstacle = obstacleOf(job);
     if (obstacle !== null) counts.set(obstacle, (counts.get(obstacle) ?? 0) + 1);
   }
   const reasons = [...counts].map(([obstacle, count]) => `${count} ${obstacleWords(obstacle, count)}`);

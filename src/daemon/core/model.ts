@@ -28,6 +28,8 @@ export interface Instant {
   readonly steadyWallMs: number;
   /** Chance, handed in as well: from 0 up to 1. */
   readonly unitRandom: number;
+  /** The boot whose clock `monoMs` is: within it, an earlier daemon's `monoMs` can be compared. Absent: not known. */
+  readonly bootId?: string;
 }
 
 /** A job's command and settings, complete: every default is filled in when it is submitted. */
@@ -106,13 +108,7 @@ export interface Progress {
 
 /** Each status carries the data that only it has. The current attempt is the last one of `Job.attempts`. */
 export type JobPhase =
-  | {
-      readonly status: 'queued';
-      /** It is not started before this; `null`: its time has come. */
-      readonly readyAtMonoMs: number | null;
-      /** It fails if it has not been started by then. */
-      readonly startByMonoMs: number | null;
-    }
+  | QueuedPhase
   /** A stop that comes before the launch has answered is carried out as soon as there is a process. */
   | { readonly status: 'starting'; readonly stopRequested: StopRequest | null; readonly reportTimes?: ReportTimes }
   | RunningPhase
@@ -124,6 +120,16 @@ export type JobPhase =
       readonly reportTimes?: ReportTimes;
     }
   | EndedPhase;
+
+export interface QueuedPhase {
+  readonly status: 'queued';
+  /** It is not started before this; `null`: its time has come. */
+  readonly readyAtMonoMs: number | null;
+  /** It fails if it has not been started by then. */
+  readonly startByMonoMs: number | null;
+  /** Jobs that have to end before it starts. */
+  readonly waitsFor: readonly number[];
+}
 
 export interface RunningPhase {
   readonly status: 'running';
@@ -155,6 +161,8 @@ export interface EndedPhase {
   readonly status: 'completed' | 'failed' | 'cancelled';
   readonly cause: Cause;
   readonly finishedWallMs: number;
+  /** What there is to say of an end in the queue, which no attempt can say. */
+  readonly message?: string;
 }
 
 /** A stop, and how much time it gives between SIGTERM and SIGKILL: `null` is SIGKILL at once. */
@@ -188,6 +196,11 @@ export interface Job {
 export interface QueueRecord {
   /** When it entered. */
   readonly sinceWallMs: number;
+  /**
+   * The same on the clock of the boot, which nobody sets: in that boot, it tells what has passed even across daemons. It is about
+   * the entry at `wallMs`; beside another `sinceWallMs` it says nothing.
+   */
+  readonly entry?: { readonly bootId: string; readonly monoMs: number; readonly wallMs: number };
   /** It is not started before this. `wall`: whatever the wall clock then says; `elapsed`: when so much time has passed. */
   readonly notBefore: { readonly wallMs: number; readonly clock: 'wall' | 'elapsed' } | null;
   /** A client paused it: it does not start, and what runs of it stands still. */
@@ -278,6 +291,8 @@ export interface State {
   nextJobId: number;
   readonly live: Map<number, Job>;
   readonly groups: Map<string, GroupState>;
+  /** By job: the queued jobs that name it in `after` and have not been started yet. */
+  readonly dependents: Map<number, Set<number>>;
   /** May hold deadlines that no longer stand; whoever takes one out compares it with the job. */
   readonly deadlines: Heap<DeadlineEntry>;
 }
@@ -288,6 +303,7 @@ export function emptyState(nextJobId = 1): State {
     nextJobId,
     live: new Map(),
     groups: new Map(),
+    dependents: new Map(),
     deadlines: new Heap((a, b) => a.atMonoMs - b.atMonoMs),
   };
 }
@@ -312,7 +328,7 @@ export function withAttempt(job: Job, fields: Partial<Attempt>): Job {
 export const justRunning: RunningPhase = { status: 'running', startedMonoMs: 0, deadlineMonoMs: null, paused: null };
 
 /** A job that waits for nothing but a slot. */
-export const justQueued: JobPhase = { status: 'queued', readyAtMonoMs: null, startByMonoMs: null };
+export const justQueued: QueuedPhase = { status: 'queued', readyAtMonoMs: null, startByMonoMs: null, waitsFor: [] };
 
 export function withPhase(job: Job, phase: JobPhase): Job {
   return { ...job, phase };
@@ -344,7 +360,13 @@ export function canBePaused(status: JobStatus): boolean {
 
 /** Whether nothing but a slot keeps the job from starting. */
 export function isReady({ phase, queue }: Job): boolean {
-  return phase.status === 'queued' && phase.readyAtMonoMs === null && queue.held === null;
+  const isTime = phase.status === 'queued' && phase.readyAtMonoMs === null && phase.waitsFor.length === 0;
+  return isTime && queue.held === null;
+}
+
+/** The jobs whose end matters to this one: none from its first attempt on. */
+export function dependenciesOf({ phase, attempts, definition }: Job): readonly number[] {
+  return phase.status === 'queued' && attempts.length === 0 ? definition.after : [];
 }
 
 function earliest(...times: readonly (number | null)[]): number | null {
@@ -427,6 +449,12 @@ function wholePercent({ percent }: Progress): number | null {
 /** Whether a job is in another status after this. */
 export function isTransition(change: Change): boolean {
   return change.kind === 'job' && change.before?.phase.status !== change.after.phase.status;
+}
+
+/** Why a job is in another status now. What an attempt of an earlier life ended for is not why the job is queued again. */
+export function causeOfTransition(before: Job | null, { phase, attempts }: Job): Cause | null {
+  if (hasEnded(phase)) return phase.cause;
+  return before !== null && hasEnded(before.phase) ? null : (attempts.at(-1)?.cause ?? null);
 }
 
 /** Brings the state up to date with the changes, in order. Returns how to take them back. */
@@ -521,12 +549,11 @@ function takeBack(state: State, change: Change): void {
 const forgotten: JobPhase = { status: 'cancelled', cause: 'cancel', finishedWallMs: 0 };
 
 function replaceJob(state: State, before: Job | null, after: Job): void {
-  const groupState = state.groups.get(after.definition.group);
-  if (groupState === undefined)
-    throw new Error(`job ${after.id} is in group ${after.definition.group}, which does not exist`);
-  if (before !== null) count(groupState, before.phase.status, -1);
+  const groupState = groupStateOf(state, after);
+  if (before !== null) count(groupStateOf(state, before), before.phase.status, -1);
   const { status } = after.phase;
   count(groupState, status, +1);
+  replaceDependent(state, before, after);
   state.nextJobId = Math.max(state.nextJobId, after.id + 1);
   if (hasEnded(after.phase)) {
     state.live.delete(after.id);
@@ -537,6 +564,27 @@ function replaceJob(state: State, before: Job | null, after: Job): void {
   const atMonoMs = deadlineOf(after);
   if (atMonoMs !== null && (before === null || deadlineOf(before) !== atMonoMs))
     state.deadlines.push({ atMonoMs, jobId: after.id });
+}
+
+function groupStateOf(state: State, { id, definition }: Job): GroupState {
+  const groupState = state.groups.get(definition.group);
+  if (groupState === undefined) throw new Error(`job ${id} is in group ${definition.group}, which does not exist`);
+  return groupState;
+}
+
+function replaceDependent(state: State, before: Job | null, after: Job): void {
+  const was = before === null ? [] : dependenciesOf(before);
+  const is = dependenciesOf(after);
+  if (was === is) return;
+  for (const jobId of was) {
+    const dependents = state.dependents.get(jobId);
+    if (dependents?.delete(after.id) && dependents.size === 0) state.dependents.delete(jobId);
+  }
+  for (const jobId of is) {
+    const dependents = state.dependents.get(jobId);
+    if (dependents) dependents.add(after.id);
+    else state.dependents.set(jobId, new Set([after.id]));
+  }
 }
 
 function count(groupState: GroupState, status: JobStatus, by: 1 | -1): void {

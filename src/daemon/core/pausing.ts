@@ -74,8 +74,12 @@ export function resume(job: Job, now: Instant): Decision {
   const free: Job = { ...job, queue: { ...queue, held: null } };
   switch (phase.status) {
     case 'queued': {
-      const waiting = withStartLeft(free, queue.held.startLeftMs, now);
-      const after = withPhase(waiting, { ...phase, startByMonoMs: startByMonoMs(waiting, now) });
+      const { startLeftMs } = queue.held;
+      const isDelayed = phase.readyAtMonoMs !== null;
+      const waiting = isDelayed ? free : withStartLeft(free, startLeftMs, now);
+      const left = startLeftMs === null ? null : now.monoMs + startLeftMs;
+      const startBy = isDelayed ? left : startByMonoMs(waiting, now);
+      const after = withPhase(waiting, { ...phase, startByMonoMs: startBy });
       return merge([replace(job, after), noteOf(free, 'resumed')]);
     }
     case 'running':
@@ -93,7 +97,7 @@ function withStartLeft(job: Job, leftMs: number | null, now: Instant): Job {
   const { startDeadlineMs } = job.definition.policies;
   if (startDeadlineMs === null) return job;
   const waitedMs = startDeadlineMs - (leftMs ?? startDeadlineMs);
-  return { ...job, queue: { ...job.queue, sinceWallMs: now.wallMs - waitedMs } };
+  return { ...job, queue: { ...job.queue, sinceWallMs: now.wallMs - waitedMs, notBefore: null } };
 }
 
 function checkPausable({ id, phase }: Job, what: 'paused' | 'resumed'): void {

@@ -1,10 +1,14 @@
+import { behindThose } from './dependencies.ts';
 import { endedJob } from './ending.ts';
 import { type Change, currentAttempt, type Instant, type Job, withAttempt } from './model.ts';
 import { inQueue } from './waiting.ts';
 
-/** A stored job on this daemon's clock: its deadlines are reckoned anew. */
-export function revived(job: Job, now: Instant): Job {
-  return job.phase.status === 'queued' ? inQueue(job, now) : job;
+/** Stored jobs on this daemon's clock: deadlines are reckoned anew, and a job waits for those of the others that it needs. */
+export function revived(jobs: readonly Job[], now: Instant): Job[] {
+  const live = new Set(jobs.map(({ id }) => id));
+  return jobs.map((job) =>
+    job.phase.status === 'queued' ? behindThose(inQueue(job, now), (jobId) => live.has(jobId)) : job,
+  );
 }
 
 /**

@@ -30,7 +30,7 @@ export function stop(job: Job, request: StopRequest, now: Instant): Decision {
   const { cause, graceMs, message = null } = request;
   switch (job.phase.status) {
     case 'queued':
-      return finishUnstarted(job, cause, now);
+      return finishUnstarted(job, cause, now, message);
     case 'starting': {
       const earlier = job.phase.stopRequested;
       const stopRequested =

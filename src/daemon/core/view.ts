@@ -45,7 +45,7 @@ export function viewOf(job: Job, output: OutputFacts, waitingFor: string | null)
     cause: hasEnded(phase) ? phase.cause : isActive ? (attempt?.cause ?? null) : null,
     exitCode: attempt?.exit?.code ?? null,
     signal: attempt?.exit?.signal ?? null,
-    message: attempt?.message ?? null,
+    message: (hasEnded(phase) ? phase.message : null) ?? attempt?.message ?? null,
     attempt: attempt?.number ?? 0,
     attempts: job.attempts.map((one, index) => attemptView(one, job.attempts.length - index)),
     strays: attempt?.strays ?? 0,

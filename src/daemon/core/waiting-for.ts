@@ -6,15 +6,15 @@ import { type GroupState, isReady, type Job, type State, startsBefore } from './
 export type Obstacle = 'held' | 'after' | 'notBefore';
 
 /** The first of them, in the order in which somebody would have to act. */
-export function obstacleOf(state: State, job: Job): Obstacle | null {
+export function obstacleOf(job: Job): Obstacle | null {
   if (job.queue.held) return 'held';
-  if (unmet(state, job).length > 0) return 'after';
+  if (unmet(job).length > 0) return 'after';
   if (job.phase.status === 'queued' && job.phase.readyAtMonoMs !== null) return 'notBefore';
   return null;
 }
 
-function unmet(state: State, { definition }: Job): number[] {
-  return definition.after.filter((jobId) => state.live.has(jobId));
+function unmet({ phase }: Job): readonly number[] {
+  return phase.status === 'queued' ? phase.waitsFor : [];
 }
 
 /** How many other jobs a sentence names. */
@@ -30,8 +30,8 @@ const mostCounted = 20_000;
  */
 export function waitingFor(state: State, job: Job, detail: 'brief' | 'full'): string | null {
   if (job.phase.status !== 'queued') return null;
-  const obstacle = obstacleOf(state, job);
-  if (obstacle !== null) return obstacleSentence(obstacle, state, job);
+  const obstacle = obstacleOf(job);
+  if (obstacle !== null) return obstacleSentence(obstacle, job);
   const { admission } = state;
   const group = state.groups.get(job.definition.group);
   if (group === undefined) throw new Error(`job ${job.id} is in group ${job.definition.group}, which does not exist`);
@@ -51,12 +51,12 @@ export function waitingFor(state: State, job: Job, detail: 'brief' | 'full'): st
   return 'It is about to start.';
 }
 
-function obstacleSentence(obstacle: Obstacle, state: State, job: Job): string {
+function obstacleSentence(obstacle: Obstacle, job: Job): string {
   switch (obstacle) {
     case 'held':
       return `It is paused. Let it go on: corral resume ${job.id}`;
     case 'after': {
-      const others = unmet(state, job);
+      const others = unmet(job);
       const named = others.slice(0, mostNamed).join(', ');
       const more = others.length > mostNamed ? ` and ${others.length - mostNamed} more` : '';
       return `It waits for job ${named}${more} to end.`;

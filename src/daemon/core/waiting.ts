@@ -1,60 +1,92 @@
 /** How a job waits in its queue: from when on it may start, and by when it must have. */
-import type { Instant, Job, JobPhase, QueueRecord } from './model.ts';
+import type { Instant, Job, JobDefinition, QueuedPhase, QueueRecord } from './model.ts';
 
 /** A time of the wall clock is looked at again after this: the clock may be set, and the machine may sleep. */
 const wallCheckMs = 60_000;
 
 /** What a job brings when it is submitted. */
-export function firstQueueRecord(job: Pick<Job, 'definition'>, now: Instant): QueueRecord {
-  const { delayMs, startAtWallMs } = job.definition;
-  return {
-    sinceWallMs: now.wallMs,
-    notBefore:
-      startAtWallMs !== null
-        ? { wallMs: startAtWallMs, clock: 'wall' }
-        : delayMs === null
-          ? null
-          : { wallMs: now.wallMs + delayMs, clock: 'elapsed' },
-    held: null,
-    retries: 0,
-    failuresWallMs: [],
-  };
+export function firstQueueRecord({ definition }: Pick<Job, 'definition'>, now: Instant): QueueRecord {
+  return { ...freshQueueRecord(now), notBefore: notBeforeOf(definition, now) };
+}
+
+/** The record of a job that enters its queue now, and waits for nothing. */
+export function freshQueueRecord(now: Instant): QueueRecord {
+  return { ...enteredAt(now.wallMs, now.monoMs, now), notBefore: null, held: null, retries: 0, failuresWallMs: [] };
+}
+
+/** The time before which the definition lets no job start; its delay is counted from now on. */
+export function notBeforeOf(
+  { delayMs, startAtWallMs }: Pick<JobDefinition, 'delayMs' | 'startAtWallMs'>,
+  now: Instant,
+): QueueRecord['notBefore'] {
+  if (startAtWallMs !== null) return { wallMs: startAtWallMs, clock: 'wall' };
+  return delayMs === null ? null : { wallMs: now.wallMs + delayMs, clock: 'elapsed' };
+}
+
+/** The same record, its entry on the wall clock as it stands now, so that times of now can be put beside it. */
+export function onPresentClock(queue: QueueRecord, now: Instant): QueueRecord {
+  const passedMs = passedSinceEntry(queue, now);
+  return { ...queue, ...enteredAt(now.wallMs - passedMs, now.monoMs - passedMs, now) };
+}
+
+function enteredAt(wallMs: number, monoMs: number, { bootId }: Instant): Pick<QueueRecord, 'sinceWallMs' | 'entry'> {
+  return { sinceWallMs: wallMs, ...(bootId === undefined ? {} : { entry: { bootId, monoMs, wallMs } }) };
+}
+
+/** The wall clock is asked only where no other clock has run on since: after a boot. One that was set back has not moved. */
+function passedSinceEntry({ entry, sinceWallMs }: QueueRecord, now: Instant): number {
+  const isSameClock = entry !== undefined && entry.bootId === now.bootId && entry.wallMs === sinceWallMs;
+  return Math.max(0, isSameClock ? now.monoMs - entry.monoMs : now.wallMs - sinceWallMs);
 }
 
 /** The job in its queue, with the deadlines that its record means on this daemon's clock. */
 export function inQueue(job: Job, now: Instant): Job {
-  return { ...job, expiresWallMs: null, phase: queuedPhase(job, now) };
-}
-
-function queuedPhase(job: Job, now: Instant): JobPhase {
+  const { notBefore, sinceWallMs } = job.queue;
   const { definition, queue } = job;
-  const { notBefore } = queue;
-  const { retry } = definition.policies;
-  // After a restart only the wall clock tells how much has passed. One that was set back must not make the wait longer than it was.
-  const longest = Math.max(definition.delayMs ?? 0, retry.maxDelayMs);
-  const left = notBefore === null ? 0 : notBefore.wallMs - now.wallMs;
-  const waitMs = notBefore?.clock === 'wall' ? Math.min(left, wallCheckMs) : Math.min(left, longest);
-  return {
-    status: 'queued',
-    readyAtMonoMs: waitMs <= 0 ? null : now.monoMs + waitMs,
-    startByMonoMs: startByMonoMs(job, now),
-  };
+  const passedMs = passedSinceEntry(queue, now);
+  if (notBefore?.clock === 'wall') {
+    const leftMs = notBefore.wallMs - now.wallMs;
+    if (leftMs > 0) return queued(job, { readyAtMonoMs: nextLook(leftMs, now), startByMonoMs: null });
+    return queued(job, { readyAtMonoMs: null, startByMonoMs: startBy(job, -Math.min(-leftMs, passedMs), now) });
+  }
+  const longestMs = Math.max(definition.delayMs ?? 0, definition.policies.retry.maxDelayMs);
+  const delayMs = notBefore === null ? 0 : notBefore.wallMs - sinceWallMs;
+  const leftMs = Math.min(delayMs - passedMs, longestMs);
+  return queued(job, {
+    readyAtMonoMs: notBefore === null || leftMs <= 0 ? null : now.monoMs + leftMs,
+    startByMonoMs: startBy(job, leftMs, now),
+  });
 }
 
-/** When a queued job must have started; while it is paused, never. */
-export function startByMonoMs({ definition, queue }: Job, now: Instant): number | null {
-  const { startDeadlineMs } = definition.policies;
-  if (startDeadlineMs === null || queue.retries > 0 || queue.held !== null) return null;
-  const leftMs = queue.sinceWallMs + startDeadlineMs - now.wallMs;
-  return now.monoMs + Math.min(Math.max(0, leftMs), startDeadlineMs);
+/** By when a queued job whose time has come must have started. */
+export function startByMonoMs(job: Job, now: Instant): number | null {
+  return startBy(job, -passedSinceEntry(job.queue, now), now);
 }
 
 /** A queued job whose time has come, or is to be looked at again. */
 export function waitedEnough(job: Job, now: Instant): Job {
   if (job.phase.status !== 'queued') return job;
-  const { startByMonoMs } = job.phase;
-  const isWall = job.queue.notBefore?.clock === 'wall';
-  const next = isWall ? queuedPhase(job, now) : { ...job.phase, readyAtMonoMs: null };
-  // The deadline to start stands as it was reckoned when the job was queued: the wall clock may have jumped since.
-  return { ...job, phase: { ...next, startByMonoMs } as JobPhase };
+  const { notBefore } = job.queue;
+  if (notBefore?.clock !== 'wall') return queued(job, { readyAtMonoMs: null });
+  const leftMs = notBefore.wallMs - now.wallMs;
+  if (leftMs > 0) return queued(job, { readyAtMonoMs: nextLook(leftMs, now) });
+  // However far the clock has jumped: it could not have been started sooner.
+  return queued(job, { readyAtMonoMs: null, startByMonoMs: startBy(job, 0, now) });
+}
+
+function queued(job: Job, times: Partial<Pick<QueuedPhase, 'readyAtMonoMs' | 'startByMonoMs'>>): Job {
+  const { startByMonoMs = null, waitsFor = [] } = job.phase.status === 'queued' ? job.phase : {};
+  const phase: QueuedPhase = { status: 'queued', readyAtMonoMs: null, startByMonoMs, waitsFor, ...times };
+  return { ...job, expiresWallMs: null, phase };
+}
+
+function nextLook(leftMs: number, now: Instant): number {
+  return now.monoMs + Math.min(leftMs, wallCheckMs);
+}
+
+/** The deadline to start is counted from when the job may. While it is paused, there is none. @param readyInMs negative: it has been so for a while */
+function startBy({ queue, definition }: Job, readyInMs: number, now: Instant): number | null {
+  const { startDeadlineMs } = definition.policies;
+  if (startDeadlineMs === null || queue.retries > 0 || queue.held !== null) return null;
+  return now.monoMs + Math.max(0, readyInMs + startDeadlineMs);
 }

@@ -1,4 +1,4 @@
-import { type Change, currentAttempt, isTransition } from '../core/index.ts';
+import { type Change, causeOfTransition, isTransition } from '../core/index.ts';
 import type { Log } from '../shells.ts';
 
 /** A line for each change of a job's status. */
@@ -8,14 +8,12 @@ export function logTransitions(log: Log, changes: readonly Change[]): void {
     const { before, after } = change;
     const from = before?.phase.status ?? null;
     const to = after.phase.status;
-    const attempt = after.attempts.length > 0 ? currentAttempt(after) : null;
-    const cause = 'cause' in after.phase ? after.phase.cause : (attempt?.cause ?? null);
     log.info(`job ${after.id} ${from ?? 'new'} → ${to}`, {
       jobId: after.id,
-      attempt: attempt?.number ?? 0,
+      attempt: after.attempts.at(-1)?.number ?? 0,
       from,
       to,
-      cause,
+      cause: causeOfTransition(before, after),
     });
   }
 }

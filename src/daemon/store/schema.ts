@@ -109,12 +109,26 @@ const migrations: readonly string[] = [
       AND NOT EXISTS (SELECT 1 FROM jobs WHERE policies_id = OLD.policies_id);
   END;
 
+  -- A job that is edited leaves behind what it had.
+  CREATE TRIGGER environments_without_edited_jobs AFTER UPDATE OF environment_id ON jobs
+    WHEN NEW.environment_id <> OLD.environment_id BEGIN
+    DELETE FROM environments WHERE id = OLD.environment_id
+      AND NOT EXISTS (SELECT 1 FROM jobs WHERE environment_id = OLD.environment_id);
+  END;
+  CREATE TRIGGER policies_without_edited_jobs AFTER UPDATE OF policies_id ON jobs
+    WHEN OLD.policies_id IS NOT NULL AND NEW.policies_id IS NOT OLD.policies_id BEGIN
+    DELETE FROM policies WHERE id = OLD.policies_id
+      AND NOT EXISTS (SELECT 1 FROM jobs WHERE policies_id = OLD.policies_id);
+  END;
+
   ALTER TABLE jobs ADD COLUMN scope TEXT;
   -- JSON: what changes of a job beside its status. NULL in rows of earlier versions.
   ALTER TABLE jobs ADD COLUMN queue TEXT;
   ALTER TABLE jobs ADD COLUMN warnings TEXT;
   ALTER TABLE jobs ADD COLUMN expires_wall_ms INTEGER;
   CREATE INDEX jobs_by_expiry ON jobs (expires_wall_ms) WHERE expires_wall_ms IS NOT NULL;
+  -- Of an end that no attempt can tell of.
+  ALTER TABLE jobs ADD COLUMN message TEXT;
   CREATE INDEX jobs_by_scope ON jobs (scope, id) WHERE scope IS NOT NULL;
 
   ALTER TABLE attempts ADD COLUMN dropped_stdout INTEGER NOT NULL DEFAULT 0;

@@ -15,6 +15,7 @@ import {
 import {
   type Attempt,
   type Change,
+  causeOfTransition,
   type EarlyDefinition,
   type Group,
   hasEnded,
@@ -264,7 +265,13 @@ export class SqliteStore implements Store {
       );
     } else {
       if (before.phase.status !== phase.status)
-        this.#sql.updateJob.run(phase.status, cause, hasEnded(phase) ? phase.finishedWallMs : null, after.id);
+        this.#sql.updateJob.run(
+          phase.status,
+          cause,
+          hasEnded(phase) ? phase.finishedWallMs : null,
+          hasEnded(phase) ? (phase.message ?? null) : null,
+          after.id,
+        );
       const isSame =
         before.queue === after.queue &&
         before.warnings === after.warnings &&
@@ -294,7 +301,7 @@ export class SqliteStore implements Store {
         attempt?.number ?? 0,
         before?.phase.status ?? null,
         phase.status,
-        cause ?? attempt?.cause ?? null,
+        causeOfTransition(before, after),
         'transition',
         null,
       );
@@ -441,7 +448,12 @@ function phaseFrom(status: JobStatus, row: Row): JobPhase {
     case 'completed':
     case 'failed':
     case 'cancelled':
-      return { status, cause: text(row.cause) as Cause, finishedWallMs: number(row.finished_wall_ms) };
+      return {
+        status,
+        cause: text(row.cause) as Cause,
+        finishedWallMs: number(row.finished_wall_ms),
+        ...(row.message === null ? {} : { message: text(row.message) }),
+      };
     default:
       return unreachable(status);
   }

@@ -17,7 +17,7 @@ export function prepareStatements(db: DatabaseSync) {
       `INSERT INTO jobs (id, status, cause, group_name, name, priority, submitted_wall_ms, idempotency_key, environment_id, policies_id,
          scope, definition, queue, warnings) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
     ),
-    updateJob: db.prepare('UPDATE jobs SET status = ?, cause = ?, finished_wall_ms = ? WHERE id = ?'),
+    updateJob: db.prepare('UPDATE jobs SET status = ?, cause = ?, finished_wall_ms = ?, message = ? WHERE id = ?'),
     updateQueue: db.prepare('UPDATE jobs SET queue = ?, warnings = ?, expires_wall_ms = ? WHERE id = ?'),
     updateDefinition: db.prepare(
       `UPDATE jobs SET group_name = ?, name = ?, priority = ?, environment_id = ?, policies_id = ?, scope = ?, definition = ? WHERE id = ?`,

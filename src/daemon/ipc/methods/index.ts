@@ -3,16 +3,19 @@ import type { Call } from '../backend.ts';
 import { cancel } from './cancel.ts';
 import { configShow } from './config.ts';
 import { daemonHealth, daemonReload, daemonStatus, daemonStop } from './daemon.ts';
+import { edit } from './edit.ts';
 import { events } from './events.ts';
 import { get } from './get.ts';
 import { addGroup, listGroups, pauseGroup, removeGroup, resumeGroup, setGroup } from './groups.ts';
 import { hello } from './hello.ts';
 import { list } from './list.ts';
 import { logs } from './logs.ts';
+import { move } from './move.ts';
 import { pause } from './pause.ts';
 import { remove } from './remove.ts';
 import { progress, result } from './reports.ts';
 import { resume } from './resume.ts';
+import { retry } from './retry.ts';
 import { runPending } from './run-pending.ts';
 import { select } from './select.ts';
 import { settle } from './settle.ts';
@@ -42,6 +45,9 @@ export const handlers: Handlers = {
   resume,
   progress,
   result,
+  edit,
+  move,
+  retry,
   remove,
   'stuck.list': listStuck,
   'stuck.reset': resetStuck,

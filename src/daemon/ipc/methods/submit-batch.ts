@@ -3,6 +3,7 @@ import {
   describeIssues,
   jobSpecSchema,
   type MethodResult,
+  maxDependenciesInBatch,
   type ParsedParams,
 } from '../../../protocol/index.ts';
 import { definitionFrom } from '../../core/index.ts';
@@ -24,5 +25,12 @@ export async function submitBatch(
     const spec = isShared ? { ...parsed.data, env } : parsed.data;
     return definitionFrom(spec, backend.jobDefaults);
   });
+  const named = definitions.reduce((sum, { after }) => sum + after.length, 0);
+  if (named > maxDependenciesInBatch) {
+    throw new CorralError(
+      'INVALID_PARAMS',
+      `The jobs of the batch name ${named} others in after, and one batch may name ${maxDependenciesInBatch}. Send it in pieces.`,
+    );
+  }
   return { jobs: await backend.supervisor.ask({ type: 'submit', definitions }) };
 }

@@ -15,6 +15,7 @@ import {
   type EventView,
   type GroupView,
   type Health,
+  type JobEdit,
   type JobSpec,
   type JobView,
   type MethodParams,
@@ -43,6 +44,7 @@ export {
   type EventView,
   type GroupView,
   type Health,
+  type JobEdit,
   type JobSpec,
   type JobStatus,
   type JobView,
@@ -286,6 +288,30 @@ export class Client implements AsyncDisposable {
   /** Sends a signal to every process of running jobs. Not repeated after a lost connection: it might arrive twice. */
   signal(jobIds: number | readonly number[], signal: SignalName): Promise<BulkReport> {
     return this.#connection.call('signal', { jobIds: [jobIds].flat(), signal });
+  }
+
+  /**
+   * Changes a job that is queued; what is not named stays. Resolves with the job as it is then. Not repeated after a lost connection.
+   *
+   * @throws CorralError `JOB_NOT_QUEUED` once it has started, `JOB_NOT_FOUND`, `INVALID_PARAMS`
+   */
+  async edit(jobId: number, edit: JobEdit): Promise<JobView> {
+    return (await this.#connection.call('edit', { jobId, edit })).job;
+  }
+
+  /** Moves queued jobs to another group; they keep their priority and their age. Throws `GROUP_NOT_FOUND`. */
+  move(jobIds: number | readonly number[], group: string): Promise<BulkReport> {
+    return this.#connection.call('move', { jobIds: [jobIds].flat(), group });
+  }
+
+  /**
+   * Puts jobs that have ended back into their queues: the same jobs, with one more attempt to come. Not repeated after a lost
+   * connection.
+   *
+   * @throws CorralError `SHUTTING_DOWN`, `DISK_LOW`; what is the matter with single jobs, such as `JOB_RUNNING`, is in the report
+   */
+  retry(jobIds: number | readonly number[]): Promise<BulkReport> {
+    return this.#connection.call('retry', { jobIds: [jobIds].flat() });
   }
 
   /**

@@ -88,6 +88,10 @@ function signalNumber(name: string): number {
   return os.constants.signals[name as NodeJS.Signals] ?? Number(name.slice(3));
 }
 
+function startDeadlineMs({ policies }: JobView): number {
+  return Number(policies.startDeadlineMs?.value ?? 0);
+}
+
 /** A sentence on an end that the exit code alone does not explain; `null` where it does. */
 export function explainEnd(job: JobView): string | null {
   const strays =
@@ -103,6 +107,10 @@ export function explainEnd(job: JobView): string | null {
       return `job ${job.id} could not start: ${job.message}`;
     case 'max-runtime':
       return `job ${job.id} was ended: it ran for its limit of ${formatDuration(job.limits.maxRuntimeMs ?? 0)}`;
+    case 'dependency':
+      return `job ${job.id} was not started: ${job.message}`;
+    case 'start-deadline':
+      return `job ${job.id} was not started within its start deadline of ${formatDuration(startDeadlineMs(job))}`;
     case 'cancel':
       return `job ${job.id} was cancelled`;
     case 'output-limit':

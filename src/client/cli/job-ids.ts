@@ -15,6 +15,11 @@ export function asJobIds(text: string, earlier: readonly number[] = []): number[
   return [...earlier, ...Array.from({ length: to - from + 1 }, (_, index) => from + index)];
 }
 
+/** Reads the value of an option: ids and ranges with commas between, `3..9,12`. Collects where the option is repeated. */
+export function asJobIdList(text: string, earlier: readonly number[] = []): number[] {
+  return text.split(',').reduce<number[]>((ids, one) => asJobIds(one, ids), [...earlier]);
+}
+
 export function asJobId(text: string): number {
   const [id, ...more] = asJobIds(text);
   if (id === undefined || more.length > 0) throw new InvalidArgumentError('One job id, such as 7.');

@@ -14,6 +14,8 @@ import {
 } from '../../protocol/index.ts';
 import { callerEnvironment, callerFolder } from '../caller.ts';
 import type { JobRequest } from '../index.ts';
+import { asJobIdList } from './job-ids.ts';
+import { asTime } from './times.ts';
 
 interface JobFlags {
   readonly shell?: string;
@@ -29,6 +31,11 @@ interface JobFlags {
   readonly successCodes?: number[];
   readonly onSupervisorLost?: 'fail' | 'retry';
   readonly idempotencyKey?: string;
+  readonly delay?: number | 'off';
+  readonly at?: Date;
+  readonly startDeadline?: number | 'off';
+  readonly after?: number[];
+  readonly afterAny?: number[];
   readonly profile?: string;
   readonly lease?: number | 'off';
   readonly ttl?: number | 'off';
@@ -102,6 +109,20 @@ export function addJobOptions(command: Command): Command {
     .option('--retry-max-delay <duration>', 'longest pause', asDuration)
     .option('--retry-on <causes>', `only after these, such as exit,oom (of ${retryableCauses.join(', ')})`, asCauses)
     .option('--retry-exit-codes <codes>', 'only after these exit codes, such as 75,111', asExitCodes)
+    .optionsGroup(start)
+    .option('--delay <duration>', 'start it no sooner than this long from now', asDuration)
+    .option(
+      '--at <time>',
+      'start it no sooner than at this time, such as 18:30 or 2027-01-31T06:00, of this zone',
+      asTime,
+    )
+    .option(
+      '--start-deadline <duration>',
+      "fail it if it could have started and has not this long after (default: the daemon's, off unless configured)",
+      asDuration,
+    )
+    .option('--after <ids>', 'start it when these jobs are completed, such as 7 or 3..9,12; repeatable', asJobIdList)
+    .option('--after-any <ids>', 'start it when these jobs have ended, however; repeatable', asJobIdList)
     .optionsGroup('Options:');
 }
 
@@ -109,6 +130,7 @@ export function addJobOptions(command: Command): Command {
 const policies = 'What ends it, and how long it is kept:';
 const idle = 'When it counts as idle:';
 const retry = 'When it is run again:';
+const start = 'When it starts:';
 
 /** The job that the command line describes. Paths are resolved against the current folder. */
 export function jobRequest(words: readonly string[], flags: JobFlags): JobRequest {
@@ -133,6 +155,7 @@ export function jobSettings(flags: JobFlags): Partial<JobRequest> & { command?: 
     splitOutput: flags.splitOutput,
     successCodes: flags.successCodes,
     idempotencyKey: flags.idempotencyKey,
+    ...startSettings(flags),
     profile: flags.profile,
     maxRuntimeMs: orNull(flags.maxRuntime),
     killGraceMs: orNull(flags.killGrace),
@@ -184,6 +207,27 @@ function given<T extends object>(settings: T) {
 function nonEmpty<T extends object>(settings: T): T | undefined {
   const named = given(settings);
   return Object.keys(named).length === 0 ? undefined : (named as T);
+}
+
+/** From when on the job may start, and by when it must have. */
+function startSettings({ delay, at, startDeadline, after, afterAny }: JobFlags) {
+  if (delay !== undefined && at !== undefined)
+    throw new CorralError(
+      'INVALID_PARAMS',
+      'Name one of --delay and --at: a job has one time before which it does not start.',
+    );
+  if (after !== undefined && afterAny !== undefined)
+    throw new CorralError(
+      'INVALID_PARAMS',
+      'Name one of --after and --after-any: it holds for all the jobs that are waited for.',
+    );
+  return {
+    delayMs: delay === 'off' ? undefined : delay,
+    startAt: at?.toISOString(),
+    startDeadlineMs: startDeadline === 'off' ? null : startDeadline,
+    after: after ?? afterAny,
+    afterMode: afterAny === undefined ? undefined : ('any' as const),
+  };
 }
 
 /** Where the path itself says it all, the current folder may even be gone. */

@@ -135,7 +135,8 @@ export function progressText({
 
 /** How long a job ran, or has been running, or has been waiting. */
 export function elapsed(job: JobView): string {
-  const from = Date.parse(job.startedAt ?? job.submittedAt);
+  const startedAt = job.status === 'queued' ? null : job.startedAt; // That of an earlier attempt is not what it waits since.
+  const from = Date.parse(startedAt ?? job.submittedAt);
   const to = job.finishedAt === null ? Date.now() : Date.parse(job.finishedAt);
   if (job.startedAt === null && job.finishedAt !== null) return '-';
   return formatDuration(Math.max(0, to - from));

@@ -7,6 +7,7 @@ import { addCompletion } from './verbs/completion.ts';
 import { addConfig } from './verbs/config.ts';
 import { addDaemon } from './verbs/daemon.ts';
 import { addDoctor } from './verbs/doctor.ts';
+import { addEdit } from './verbs/edit.ts';
 import { addEvents } from './verbs/events.ts';
 import { addGroup } from './verbs/group.ts';
 import { addHealth } from './verbs/health.ts';
@@ -14,10 +15,12 @@ import { addHelp } from './verbs/help.ts';
 import { addKill } from './verbs/kill.ts';
 import { addLogs } from './verbs/logs.ts';
 import { addLs } from './verbs/ls.ts';
+import { addMove } from './verbs/move.ts';
 import { addPause } from './verbs/pause.ts';
 import { addProgress } from './verbs/progress.ts';
 import { addResult } from './verbs/result.ts';
 import { addResume } from './verbs/resume.ts';
+import { addRetry } from './verbs/retry.ts';
 import { addRm } from './verbs/rm.ts';
 import { addRun } from './verbs/run.ts';
 import { addRunPending } from './verbs/run-pending.ts';
@@ -39,6 +42,9 @@ const verbs: readonly ((program: Command) => void)[] = [
   addKill,
   addPause,
   addResume,
+  addEdit,
+  addMove,
+  addRetry,
   addRm,
   addStuck,
   addProgress,

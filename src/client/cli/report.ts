@@ -36,7 +36,9 @@ export async function reportOn(
 
 const foldedReasons: Readonly<Record<string, string>> = {
   JOB_NOT_FOUND: 'do not exist (all that do: corral ls --all)',
-  JOB_RUNNING: 'have not ended, so they cannot be removed; end them first (corral cancel)',
+  JOB_RUNNING: 'have not ended; wait for them, or end them first (corral cancel)',
+  JOB_NOT_QUEUED: 'have started or ended, so they cannot be changed any more',
+  QUEUE_FULL: 'find no room in the queue of the group; try again when some have started',
   JOB_NOT_RUNNING: 'do not run, or are being ended, so they cannot be signalled, paused or resumed',
 };
 

@@ -262,7 +262,7 @@ export class Client implements AsyncDisposable {
     }
   }
 
-  /** The output of a job as it was written, piece by piece; with `follow` until the attempt has ended. */
+  /** The output of a job as it was written, piece by piece; with `follow` until the job has ended, one attempt after the other. */
   logs(jobId: number, options: LogsOptions = {}): AsyncIterable<Buffer> {
     return readLogs(this.#connection, jobId, options);
   }

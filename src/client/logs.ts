@@ -2,12 +2,14 @@ import { maxHoldMs, maxLogChunkBytes } from '../protocol/index.ts';
 import type { Connection } from './connection.ts';
 
 export interface LogsOptions {
-  /** Go on until the attempt has ended. Default: what there is now. */
+  /** Go on until the job has ended, over all attempts that come; with `attempt` until that one has. Default: what there is now. */
   readonly follow?: boolean;
   /** Only the last so many lines of what there is, and with `follow` what comes after. */
   readonly tailLines?: number;
-  /** Default: the newest. */
+  /** Only this one. Default: the newest. */
   readonly attempt?: number;
+  /** With `follow`, the attempt to begin with, all later ones behind it. Default: the newest. */
+  readonly firstAttempt?: number;
   /** Of a job with split output. Default: stdout. */
   readonly stream?: 'stdout' | 'stderr';
   /** Called where output is missing, because the oldest was dropped to keep the job's limit, with how many bytes. */
@@ -19,26 +21,41 @@ const newline = 0x0a;
 /** Reads a job's output over the socket, in pieces that each fit a frame. */
 export async function* readLogs(connection: Connection, jobId: number, options: LogsOptions): AsyncGenerator<Buffer> {
   const { follow = false, tailLines, stream = 'stdout' } = options;
-  const selection = { jobId, stream, ...(options.attempt === undefined ? {} : { attempt: options.attempt }) };
-  let offset = tailLines === undefined ? 0 : await tailOffset(connection, selection, tailLines);
-  let attempt = options.attempt;
+  const holdMs = follow ? maxHoldMs : 0;
+  let attempt = options.attempt ?? options.firstAttempt;
+  let offset = 0;
+  if (tailLines !== undefined) {
+    // From here on it is this attempt that is read, even if another begins meanwhile.
+    ({ attempt } = await connection.call('logs', { ...selectionOf(jobId, stream, attempt), offset: -1, maxBytes: 1 }));
+    offset = await tailOffset(connection, { jobId, stream, attempt }, tailLines);
+  }
   for (;;) {
-    const holdMs = follow ? maxHoldMs : 0;
-    const pinned = attempt === undefined ? selection : { ...selection, attempt };
-    const piece = await connection.call('logs', { ...pinned, offset, holdMs }, { holdMs });
-    // Once there is output, the attempt that made it is the one that is followed.
-    if (piece.nextOffset > offset) attempt = piece.attempt;
+    const selection = selectionOf(jobId, stream, attempt);
+    const piece = await connection.call('logs', { ...selection, offset, holdMs }, { holdMs });
+    attempt = piece.attempt;
     if (piece.offset > offset) options.onDropped?.(piece.offset - offset);
     offset = piece.nextOffset;
-    if (piece.data !== '') yield Buffer.from(piece.data, 'base64');
-    else if (piece.ended || !follow) return;
+    if (piece.data !== '') {
+      yield Buffer.from(piece.data, 'base64');
+    } else if (!follow) {
+      return;
+    } else if (piece.ended) {
+      const isLast = options.attempt !== undefined || !(attempt < piece.attempts);
+      if (isLast) return;
+      attempt += 1;
+      offset = 0;
+    }
   }
+}
+
+function selectionOf(jobId: number, stream: 'stdout' | 'stderr', attempt: number | undefined) {
+  return { jobId, stream, ...(attempt === undefined ? {} : { attempt }) };
 }
 
 /** Where the last `lines` lines begin, found from the end backwards. */
 async function tailOffset(
   connection: Connection,
-  selection: { jobId: number; stream: 'stdout' | 'stderr'; attempt?: number },
+  selection: { jobId: number; stream: 'stdout' | 'stderr'; attempt: number },
   lines: number,
 ): Promise<number> {
   const end = await connection.call('logs', { ...selection, offset: -1, maxBytes: 1 });

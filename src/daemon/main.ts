@@ -2,7 +2,7 @@
 import fs from 'node:fs';
 import { CorralError, errorTable, type GroupView, isErrno, version } from '../protocol/index.ts';
 import { ConfigWatch, LiveConfig } from './config/index.ts';
-import { assessHealth, currentAttempt } from './core/index.ts';
+import { assessHealth, currentAttempt, describeHookFailure, hookCalls, viewOf } from './core/index.ts';
 import { connectionsWithin, startIpcServer } from './ipc/index.ts';
 import { Keeper } from './keeper.ts';
 import {
@@ -20,6 +20,7 @@ import {
   chooseContainment,
   chooseLauncher,
   Guardian,
+  Hooks,
   OutputFiles,
   OutputWatch,
   ReportPipe,
@@ -35,6 +36,9 @@ import { Vitals } from './vitals.ts';
 const isBackground = process.env.CORRAL_BACKGROUND === '1';
 delete process.env.CORRAL_BACKGROUND;
 const stdout = 1;
+
+/** How long hooks may go on in a daemon that stops. A service manager waits for it. */
+const lastHooksMs = 2_000;
 
 async function main(): Promise<void> {
   process.title = 'corrald'; // Node's own is MainThread, in ps and in systemctl status.
@@ -109,6 +113,17 @@ async function main(): Promise<void> {
     reportPipe: reportPipe.path,
     emit: (event) => supervisor.emit(event),
   });
+  const hooks = new Hooks({
+    containment,
+    reaper,
+    socket,
+    env: process.env,
+    viewOf: (job) => viewOf(job, output.facts(job), supervisor.waitingFor(job)),
+    onFailure: (job, failure) => {
+      log.warn('hook failed', { jobId: job.id, reason: describeHookFailure(failure) });
+      supervisor.emit({ type: 'hookFailed', jobIds: [job.id], ended: new Map(), failure });
+    },
+  });
   const supervisor: Supervisor = new Supervisor({
     store,
     processes: {
@@ -123,6 +138,7 @@ async function main(): Promise<void> {
     output,
     clock,
     log,
+    onWritten: (changes) => hooks.run(hookCalls(changes, liveConfig.current.hooks)),
     onDrained: (unwritten) => void exit(unwritten),
   });
   const vitals = new Vitals({
@@ -161,6 +177,7 @@ async function main(): Promise<void> {
     const status = liveConfig.status();
     if (!wasRead) return status;
     log.setLevel(liveConfig.current.logLevel);
+    supervisor.emit({ type: 'setRetryPace', ...liveConfig.current.retryPace });
     if (status.error !== null) log.error('configuration not taken over', { error: status.error });
     else log.info('configuration read again', { path: status.path, atNextStart: status.atNextStart });
     return status;
@@ -206,6 +223,8 @@ async function main(): Promise<void> {
           stuckJobs: supervisor.stalledJobs(liveConfig.current.stuckAfterMs),
           unkillableJobs: supervisor.unkillableJobs,
           leftBehind: swept.unkillable,
+          retriesHeldBack: supervisor.retriesHeldBack,
+          hooks: hooks.facts(),
         }),
       config: () => {
         const { loadedAt, error } = liveConfig.status();
@@ -244,6 +263,7 @@ async function main(): Promise<void> {
     ...swept,
   });
   reportPipe.ensure();
+  supervisor.emit({ type: 'setRetryPace', ...config.retryPace });
   supervisor.start();
   vitals.start();
   // Whoever starts a service is told by its manager, and then reads what it said.
@@ -257,6 +277,8 @@ async function main(): Promise<void> {
     vitals.stop();
     configWatch.close();
     reportPipe.close();
+    const notRun = await hooks.finish(unwritten > 0 ? 0 : lastHooksMs);
+    if (notRun > 0) log.warn('hooks were not run', { count: notRun });
     await guardian.dismiss();
     containment.close();
     reaper.stop();

@@ -27,6 +27,7 @@ import {
   type Request,
   reachesProcesses,
   recover,
+  retriesHeldBack,
   revived,
   type State,
   type StuckCriteria,
@@ -47,6 +48,8 @@ export interface SupervisorOptions {
   readonly output: OutputShell;
   readonly clock: Clock;
   readonly log: Log;
+  /** Called with changes once they are on the disk. */
+  readonly onWritten: (changes: readonly Change[]) => void;
   /**
    * After a stop was asked for, the last job is gone: the daemon may exit. Called once. `unwritten`: changes that the store did
    * not take to the last.
@@ -72,6 +75,8 @@ export class Supervisor {
   readonly #ledger: Ledger;
   #retry: NodeJS.Timeout | null = null;
   readonly #alarm = new Alarm(() => this.#ring());
+  /** What became of the jobs of an earlier daemon; told at the start. */
+  #recovered: readonly Change[] = [];
   #drained: { readonly atMonoMs: number; wasSaid: boolean } | null = null;
   readonly #watchers = new Watchers();
 
@@ -88,6 +93,11 @@ export class Supervisor {
   /** Changes that wait for the store to work again. */
   get unwritten(): number {
     return this.#ledger.unwritten;
+  }
+
+  /** Retries that wait for their turn, because too many came due at once. */
+  get retriesHeldBack(): number {
+    return retriesHeldBack(this.#state.retryPace, this.#options.clock().monoMs);
   }
 
   get unkillableJobs(): number[] {
@@ -131,11 +141,14 @@ export class Supervisor {
     apply(this.#state, recovered);
     store.commit([...added, ...recovered], now.wallMs);
     logTransitions(this.#options.log, recovered);
+    this.#recovered = recovered;
     return jobs.filter(({ phase }) => phase.status !== 'queued').length;
   }
 
   /** Starts what is queued. */
   start(): void {
+    this.#options.onWritten(this.#recovered);
+    this.#recovered = [];
     this.#planTurn();
   }
 
@@ -160,6 +173,7 @@ export class Supervisor {
 
   /** Why a queued job has not started, in a sentence; `null` where it has. `full` says how many jobs are before it. */
   waitingFor(job: Job, detail: 'brief' | 'full' = 'brief'): string | null {
+    if (!this.#state.groups.has(job.definition.group)) return null; // A hook is told of a job whose group has gone since.
     const reason = waitingFor(this.#state, job, detail);
     return reason === null ? null : (this.storeTrouble?.message ?? reason);
   }
@@ -302,6 +316,7 @@ export class Supervisor {
   #carryOut({ changes, effects }: Entry): void {
     for (const effect of effects) this.#tryToAct(effect);
     this.#watchers.announce(changes);
+    this.#options.onWritten(changes);
   }
 
   #checkDrained(now: Instant): void {

@@ -54,6 +54,17 @@ export const healthReasons = {
     about: 'Processes that an earlier daemon left behind are still there after SIGKILL.',
     todo: 'Find what they wait for, such as a network file system; a restart of the daemon tries again.',
   },
+  RETRY_STORM: {
+    level: 'degraded',
+    about:
+      'More retries have come due than `retry.burst` and `retry.max-per-second` let through. They start one after another.',
+    todo: 'Find what the jobs fail for in common: corral ls --status queued, then corral logs ID. It passes by itself.',
+  },
+  HOOKS_FAILING: {
+    level: 'degraded',
+    about: 'Commands that are to tell what becomes of jobs have failed within the last hour.',
+    todo: 'See which and why: corral events --json --job ID. Mend the command (hooks in the configuration, --notify of the job).',
+  },
   LOOP_LAG: {
     level: 'degraded',
     about: 'The daemon was not able to react for more than a second within the last minute.',
@@ -98,6 +109,8 @@ export const healthSchema = z.object({
       stuckJobs: z
         .array(z.int())
         .describe('Running jobs that have reported progress, and then none for `health.stuck-after`.'),
+      retriesHeldBack: z.int().describe('Retries that wait for their turn, because too many came due at once.'),
+      hookFailures: z.int().describe('Hooks that failed, or were not run, within the last hour.'),
       unkillableJobs: z.array(z.int()).describe('Jobs with processes that SIGKILL did not end.'),
     })
     .meta({ id: 'HealthChecks' }),

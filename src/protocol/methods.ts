@@ -296,6 +296,7 @@ export const methods = {
       nextOffset: z.int().describe('Where the next one begins.'),
       attempt: z.int().describe('Whose output it is: the attempt that was named, else the newest; 1 before the first.'),
       ended: z.boolean().describe('The attempt has ended: with an empty piece, there will be no more.'),
+      attempts: z.int().describe('Attempts that there are by now. A later one than `attempt` is read by its number.'),
     }),
   },
   cancel: {

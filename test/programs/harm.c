@@ -1,10 +1,12 @@
 /*
  * Preloaded into a daemon (LD_PRELOAD): makes fsync(2) and fdatasync(2) fail with EIO while the file that $HARM_FSYNC names
- * exists, and turns the wall clock back by $HARM_CLOCK seconds. See ld.so(8).
+ * exists, and turns the wall clock back by $HARM_CLOCK seconds, or by as many as the file $HARM_CLOCK_FILE says at that moment. See
+ * ld.so(8).
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <sys/time.h>
 #include <time.h>
@@ -16,6 +18,15 @@ static int harmed(void) {
 }
 
 static long clock_shift(void) {
+  const char *file = getenv("HARM_CLOCK_FILE");
+  if (file != NULL) {
+    char text[32] = {0};
+    int fd = open(file, O_RDONLY | O_CLOEXEC);
+    if (fd == -1) return 0;
+    ssize_t length = read(fd, text, sizeof text - 1);
+    close(fd);
+    return length > 0 ? atol(text) : 0;
+  }
   const char *seconds = getenv("HARM_CLOCK");
   return seconds == NULL ? 0 : atol(seconds);
 }

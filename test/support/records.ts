@@ -2,9 +2,9 @@
 import { definitionFrom, type Group, type Instant, type Job, newGroup, newJob } from '../../src/daemon/core/index.ts';
 import type { JobSpec } from '../../src/protocol/index.ts';
 
-/** A time on both clocks. */
-export function instant(monoMs: number, wallMs: number = monoMs): Instant {
-  return { monoMs, wallMs, steadyWallMs: wallMs, unitRandom: 0.5 };
+/** A time on all clocks. */
+export function instant(monoMs: number, wallMs: number = monoMs, steadyWallMs: number = wallMs): Instant {
+  return { monoMs, wallMs, steadyWallMs, unitRandom: 0.5 };
 }
 
 export function groupOf(name: string, settings: Partial<Group> = {}): Group {

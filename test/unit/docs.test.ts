@@ -5,6 +5,7 @@ import path from 'node:path';
 import { describe, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { isDeepStrictEqual } from 'node:util';
+import { hookSection } from '../../src/daemon/config/hooks.ts';
 import { configKeys } from '../../src/daemon/config/keys.ts';
 import { lineOf } from '../../src/daemon/config/lines.ts';
 import { type Config, useText } from '../../src/daemon/config/read.ts';
@@ -33,7 +34,14 @@ function tableUnder(text: string, heading: string): string[][] {
 describe('docs/configuration.md', () => {
   const rows = tableUnder(read('docs/configuration.md'), '## Keys');
   // Of profiles, what they have beyond the keys of [jobs].
-  const keys = configKeys.filter(({ path }) => path[1] !== 'NAME' || path.at(-1) === 'base');
+  const keys = configKeys.filter(({ path }) => path[0] !== 'hooks' && (path[1] !== 'NAME' || path.at(-1) === 'base'));
+
+  test('has every key of a hook, and no other', () => {
+    assert.deepEqual(
+      tableUnder(read('docs/configuration.md'), '## Hooks').map(([key]) => key),
+      Object.keys(hookSection.shape).map((key) => `\`${key}\``),
+    );
+  });
 
   test('has every key of the schema, and no other', () => {
     assert.deepEqual(
@@ -93,8 +101,10 @@ describe('systemd/examples/config.toml', () => {
   });
 
   test('has every key', () => {
-    for (const { path } of configKeys.filter(({ path }) => path[1] !== 'NAME' && path.join('.') !== 'jobs.idle'))
-      assert.notEqual(exactLineOf(uncommented, path), null, path.join('.'));
+    const shown = configKeys.filter(
+      ({ path }) => path[1] !== 'NAME' && !['jobs.idle', 'hooks'].includes(path.join('.')),
+    );
+    for (const { path } of shown) assert.notEqual(exactLineOf(uncommented, path), null, path.join('.'));
   });
 });
 

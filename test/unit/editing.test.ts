@@ -145,7 +145,7 @@ describe('edit', () => {
     };
     world.edit({ maxRuntimeMs: 600 }, { defaults });
     const { policies, sources } = world.job().definition;
-    assert.deepEqual([policies.maxRuntimeMs, sources.maxRuntimeMs], [60, 'cap']);
+    assert.deepEqual([policies.maxRuntimeMs, sources.maxRuntimeMs], [60, 'config caps']);
     assert.deepEqual([policies.ttlMs, sources.ttlMs], [1_000, 'job']);
     assert.deepEqual([policies.killGraceMs, sources.killGraceMs], [5_000, 'profile default']);
   });

@@ -57,7 +57,9 @@ async function showUntilEnded(
   { tailLines, whenUnwritable }: AttachOptions,
 ): Promise<number> {
   const streams = splitOutput ? (['stdout', 'stderr'] as const) : (['stdout'] as const);
-  const logsOptions = { follow: true, onDropped: sayDropped, ...(tailLines === undefined ? {} : { tailLines }) };
+  // From the first attempt on, or from the end of the newest.
+  const from = tailLines === undefined ? { firstAttempt: 1 } : { tailLines };
+  const logsOptions = { follow: true, onDropped: sayDropped, ...from };
   const copy = async (stream: 'stdout' | 'stderr') => {
     for await (const piece of client.logs(id, { ...logsOptions, stream })) await write(process[stream], piece);
   };

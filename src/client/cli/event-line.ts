@@ -37,7 +37,8 @@ function wordsOf(detail: unknown): string {
   const { message, ...others } = fieldsOf(detail);
   const rest = Object.entries(others).map(([name, value]) => `${name} ${JSON.stringify(value)}`);
   if (typeof message !== 'string') return rest.join(', ') || JSON.stringify(detail);
-  return rest.length === 0 ? message : `${message} (${rest.join(', ')})`;
+  const figures = Object.entries(others).filter(([, value]) => typeof value !== 'object');
+  return figures.length === 0 ? message : `${message} (${figures.map((figure) => figure.join(' ')).join(', ')})`;
 }
 
 function fieldsOf(detail: unknown): Record<string, unknown> {

@@ -100,7 +100,7 @@ export function explainEnd(job: JobView): string | null {
       : null;
   switch (job.cause) {
     case 'exit':
-      return strays;
+      return job.message === null ? strays : `job ${job.id}: ${job.message}`;
     case 'signal':
       return `job ${job.id} was ended by ${job.signal}`;
     case 'spawn-error':

@@ -4,6 +4,9 @@ import { type Command, InvalidArgumentError, Option } from 'commander';
 import {
   type Cause,
   CorralError,
+  type HookMoment,
+  type HookSpec,
+  hookMoments,
   type IdleSignal,
   idleSignals,
   parseDuration,
@@ -30,6 +33,7 @@ interface JobFlags {
   readonly killGrace?: number | 'off';
   readonly successCodes?: number[];
   readonly onSupervisorLost?: 'fail' | 'retry';
+  readonly notify?: HookSpec[];
   readonly idempotencyKey?: string;
   readonly delay?: number | 'off';
   readonly at?: Date;
@@ -123,6 +127,12 @@ export function addJobOptions(command: Command): Command {
     )
     .option('--after <ids>', 'start it when these jobs are completed, such as 7 or 3..9,12; repeatable', asJobIdList)
     .option('--after-any <ids>', 'start it when these jobs have ended, however; repeatable', asJobIdList)
+    .optionsGroup(notifications)
+    .option(
+      '--notify <when: line>',
+      `after these (${hookMoments.join(', ')}) run a line of shell that reads the job's JSON; repeatable`,
+      asHook,
+    )
     .optionsGroup('Options:');
 }
 
@@ -131,6 +141,7 @@ const policies = 'What ends it, and how long it is kept:';
 const idle = 'When it counts as idle:';
 const retry = 'When it is run again:';
 const start = 'When it starts:';
+const notifications = 'Who is told of it:';
 
 /** The job that the command line describes. Paths are resolved against the current folder. */
 export function jobRequest(words: readonly string[], flags: JobFlags): JobRequest {
@@ -154,6 +165,7 @@ export function jobSettings(flags: JobFlags): Partial<JobRequest> & { command?: 
     stdin: flags.stdin === undefined ? undefined : readableFile(flags.stdin),
     splitOutput: flags.splitOutput,
     successCodes: flags.successCodes,
+    hooks: flags.notify,
     idempotencyKey: flags.idempotencyKey,
     ...startSettings(flags),
     profile: flags.profile,
@@ -309,6 +321,24 @@ function asVariable(text: string, earlier: Record<string, string> = {}): Record<
   const at = text.indexOf('=');
   if (at < 1) throw new InvalidArgumentError('Write it NAME=value.');
   return { ...earlier, [text.slice(0, at)]: text.slice(at + 1) };
+}
+
+/** `failed,cancelled: line of shell` */
+function asHook(text: string, earlier: HookSpec[] = []): HookSpec[] {
+  const at = text.indexOf(':');
+  const line = text.slice(at + 1).trim();
+  if (at < 1 || line === '')
+    throw new InvalidArgumentError("Write when and what, such as 'failed,cancelled: mail -s failed me'.");
+  const on = text
+    .slice(0, at)
+    .split(',')
+    .map((word): HookMoment => {
+      const moment = hookMoments.find((candidate) => candidate === word.trim());
+      if (moment === undefined)
+        throw new InvalidArgumentError(`There is no "${word.trim()}". Known: ${hookMoments.join(', ')}.`);
+      return moment;
+    });
+  return [...earlier, { on, command: ['/bin/sh', '-c', line] }];
 }
 
 function asExitCodes(text: string): number[] {

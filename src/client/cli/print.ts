@@ -110,7 +110,7 @@ export function outcome(job: JobView): string {
   if (job.paused) return 'paused';
   switch (job.cause) {
     case null:
-      return '-';
+      return job.status === 'queued' && job.retries > 0 ? nextRetry(job) : '-';
     case 'exit':
       return `exit ${job.exitCode}`;
     case 'signal':
@@ -131,6 +131,14 @@ export function progressText({
   return [percent === null ? [] : `${Number(percent.toFixed(1))} %`, message === null ? [] : oneLine(message)]
     .flat()
     .join(' ');
+}
+
+/** `retry 2/5 in 12s`, or `retry 2` where there is no limit and its time has come. */
+function nextRetry({ retries, policies, notBefore }: JobView): string {
+  const limit = policies['retry.limit']?.value;
+  const leftMs = notBefore === null ? 0 : Date.parse(notBefore) - Date.now();
+  const when = leftMs > 0 ? ` in ${formatDuration(leftMs)}` : '';
+  return `retry ${retries}${typeof limit === 'number' ? `/${limit}` : ''}${when}`;
 }
 
 /** How long a job ran, or has been running, or has been waiting. */

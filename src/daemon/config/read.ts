@@ -11,7 +11,15 @@ import {
   resolvePaths,
   type ShownKey,
 } from '../../protocol/index.ts';
-import { type Group, type JobDefaults, newGroup, profilesWith } from '../core/index.ts';
+import {
+  type GlobalHook,
+  type Group,
+  type JobDefaults,
+  newGroup,
+  profilesWith,
+  type RetryPace,
+} from '../core/index.ts';
+import { hookFrom } from './hooks.ts';
 import { configKeys } from './keys.ts';
 import { lineOf } from './lines.ts';
 import { capsFrom, policiesFrom } from './policies.ts';
@@ -32,6 +40,10 @@ export interface Config {
   /** A running job that has reported progress and then none for this long is not well. `null`: never mind. */
   readonly stuckAfterMs: number | null;
   readonly jobDefaults: JobDefaults;
+  /** How many retries may come due at once. */
+  readonly retryPace: Pick<RetryPace, 'perSecond' | 'burst'>;
+  /** Commands that are told what becomes of jobs. */
+  readonly hooks: readonly GlobalHook[];
   /** Groups that exist from the first start. What is set later is kept in the store. */
   readonly groups: readonly Group[];
   /** Every key in force, and where it comes from. */
@@ -121,6 +133,8 @@ export function useText({ paths, text }: ConfigText, env: Environment): Config {
     stuckAfterMs: settings.health['stuck-after'],
     keeping: { maxJobs: settings.retention['max-jobs'], maxOutputBytes: settings.output['total-limit'] },
     jobDefaults,
+    retryPace: { perSecond: settings.retry['max-per-second'], burst: settings.retry.burst },
+    hooks: settings.hooks.map(hookFrom),
     groups: [newGroup(defaultGroup, os.availableParallelism())],
     shown: () =>
       shownKeys({

@@ -13,6 +13,7 @@ import { edit, move } from './editing.ts';
 import { finish, finishUnstarted, leaderExited } from './ending.ts';
 import type { EndedJobs, Event } from './events.ts';
 import { addGroup, removeGroup, setGroup } from './groups.ts';
+import { describeHookFailure } from './hooks.ts';
 import { lackedSpace, launched } from './launching.ts';
 import { runPending } from './manual.ts';
 import { currentAttempt, type Instant, type Job, type State } from './model.ts';
@@ -21,6 +22,7 @@ import { pause, pauseGroup, resume, resumeGroup } from './pausing.ts';
 import { wake } from './queue.ts';
 import { noteProgress, reported, reportsRead } from './reports.ts';
 import { retry } from './rerun.ts';
+import { paceRetries, setRetryPace, waitsForRetry } from './retry.ts';
 import { kill, shutdown, stop, stopFor } from './stopping.ts';
 import { resetStuck } from './stuck.ts';
 import { waitedEnough } from './waiting.ts';
@@ -116,13 +118,38 @@ function decideAlone(state: State, event: Event, now: Instant): Decision {
       return onLive(state, event.jobId, ['running', 'stopping'], (job) => outputMeasured(job, event, now));
     case 'outputKept':
       return onLive(state, event.jobId, ['running', 'stopping'], (job) => outputKept(job, event.reason, now));
-    case 'tick':
-      return merge([...dueJobs(state, now).map((job) => overdue(job, now)), wake(state, now)]);
+    case 'hookFailed':
+      return merge(
+        event.jobIds.map((jobId) => noteHookFailure(state.live.get(jobId) ?? event.ended.get(jobId), event)),
+      );
+    case 'setRetryPace':
+      return setRetryPace(state.retryPace, event);
+    case 'tick': {
+      const due = dueJobs(state, now);
+      const retries = due.filter(isRetryDue);
+      return merge([
+        ...due.filter((job) => !isRetryDue(job)).map((job) => overdue(job, now)),
+        paceRetries(state.retryPace, retries, (job) => waitedEnough(job, now), now),
+        wake(state, now),
+      ]);
+    }
     case 'shutdown':
       return shutdown(state, now);
     default:
       return unreachable(event);
   }
+}
+
+function noteHookFailure(job: Job | undefined, { failure }: Extract<Event, { type: 'hookFailed' }>): Decision {
+  if (job === undefined) return nothing;
+  const { moment, command, exitCode, signal, stderr } = failure;
+  const detail = { message: describeHookFailure(failure), hook: { on: moment, command, exitCode, signal, stderr } };
+  return { changes: [{ kind: 'note', job, note: 'warning', detail }], effects: [] };
+}
+
+/** A retry whose pause is over, and that has no turn among the others yet. */
+function isRetryDue(job: Job): boolean {
+  return waitsForRetry(job) && job.phase.status === 'queued' && job.phase.hasTurn !== true;
 }
 
 /** @throws CorralError `JOB_NOT_FOUND` */

@@ -13,6 +13,7 @@ import {
   withAttempt,
   withPhase,
 } from './model.ts';
+import { afterFailure, afterRun } from './retry.ts';
 import { beginStopping } from './stopping.ts';
 import { freshQueueRecord, inQueue } from './waiting.ts';
 
@@ -33,7 +34,7 @@ function causeOf(exit: LeaderExit): Cause {
 
 /** Ends the current attempt with what its end has shown. It may go back to the queue. */
 export function finish(job: Job, shown: Partial<Attempt>, now: Instant): Decision {
-  const ended = endedJob(withAttempt(job, { ...shown, finishedWallMs: now.wallMs }), now);
+  const ended = endedJob(withAttempt(afterRun(job, now), { ...shown, finishedWallMs: now.wallMs }), now);
   const effects: Effect[] = ended.phase.status === 'queued' ? [] : [{ type: 'finished', job: ended }];
   return replace(job, ended, ...effects);
 }
@@ -48,11 +49,18 @@ export function finishUnstarted(job: Job, cause: Cause, now: Instant, message: s
 export function endedJob(job: Job, now: Instant): Job {
   const { cause, exit } = currentAttempt(job);
   if (cause === null) throw new Error(`job ${job.id} ends without a cause`);
-  if (cause === 'supervisor-lost' && job.definition.policies.onSupervisorLost === 'retry') {
-    const { held, retries, failuresWallMs } = job.queue;
-    return inQueue({ ...job, queue: { ...freshQueueRecord(now), held, retries, failuresWallMs } }, now);
+  const { onSupervisorLost } = job.definition.policies;
+  if (cause === 'supervisor-lost' && onSupervisorLost === 'retry' && !job.queue.stopped) {
+    const { held, retries, doublings, failuresWallMs } = job.queue;
+    return inQueue({ ...job, queue: { ...freshQueueRecord(now), held, retries, doublings, failuresWallMs } }, now);
   }
-  return over(job, finalStatus(job.definition, cause, exit), cause, now);
+  const status = finalStatus(job.definition, cause, exit);
+  if (status !== 'failed') return over(job, status, cause, now);
+  const verdict = afterFailure(job, now);
+  if (verdict.next === 'retry') return inQueue({ ...job, queue: verdict.queue }, now);
+  const ended = over(job, status, cause, now);
+  const explained = verdict.message === null ? ended : withAttempt(ended, { message: verdict.message });
+  return verdict.queue === job.queue ? explained : { ...explained, queue: verdict.queue };
 }
 
 /** The job in its final status. From here on its time to live runs. */

@@ -1,4 +1,5 @@
 import type { ErrorCode, JobEdit, SignalName } from '../../protocol/index.ts';
+import type { HookFailure } from './hooks.ts';
 import type { GroupSettings, Job, JobDefinition, LeaderExit, ProcessIdentity, StopMode, Usage } from './model.ts';
 import type { OutputSize } from './output-limit.ts';
 import type { JobDefaults } from './profiles.ts';
@@ -141,6 +142,15 @@ export type Event =
     }
   /** The leader is gone and so is every other process of the attempt. */
   | { readonly type: 'emptied'; readonly jobId: number; readonly usage: Usage }
+  /** The configuration says how many retries may come due at once. */
+  | { readonly type: 'setRetryPace'; readonly perSecond: number; readonly burst: number }
+  /** A hook was run for the jobs, and failed. `ended`: as the store has them; a record that was removed needs no note. */
+  | {
+      readonly type: 'hookFailed';
+      readonly jobIds: readonly number[];
+      readonly ended: EndedJobs;
+      readonly failure: HookFailure;
+    }
   /** How large the output files of a running attempt are, as far as that is too much. */
   | {
       readonly type: 'outputMeasured';

@@ -1,4 +1,5 @@
 import { formatDuration, formatSize, type Health, healthReason, overallHealth } from '../../protocol/index.ts';
+import type { HookFacts } from './hooks.ts';
 
 /** What the shells know about how the daemon is. */
 export interface VitalFacts {
@@ -12,6 +13,9 @@ export interface VitalFacts {
   readonly unkillableJobs: readonly number[];
   /** Processes of an earlier daemon that its successor could not end. */
   readonly leftBehind: number;
+  /** Retries that were put off so that not too many come at once. */
+  readonly retriesHeldBack: number;
+  readonly hooks: HookFacts;
   readonly loopLagMs: number;
   readonly diskFreeBytes: number | null;
   readonly diskMinFreeBytes: number | null;
@@ -40,6 +44,15 @@ export function assessHealth(facts: VitalFacts): Health {
     reasons.push(healthReason('STUCK_JOBS', `No progress any more from job ${someOf(stuckJobs)}.`));
   if (leftBehind > 0)
     reasons.push(healthReason('LEFT_BEHIND', `${leftBehind} processes of an earlier daemon are still there.`));
+  if (facts.retriesHeldBack > 0)
+    reasons.push(healthReason('RETRY_STORM', `${facts.retriesHeldBack} retries wait for their turn.`));
+  if (facts.hooks.failures > 0)
+    reasons.push(
+      healthReason(
+        'HOOKS_FAILING',
+        `${facts.hooks.failures} hooks failed within the last hour; the last of them: ${facts.hooks.lastFailure}.`,
+      ),
+    );
   if (loopLagMs > loopLagLimitMs)
     reasons.push(
       healthReason('LOOP_LAG', `The daemon did not react for ${formatDuration(loopLagMs)} within the last minute.`),
@@ -58,6 +71,8 @@ export function assessHealth(facts: VitalFacts): Health {
       guardianPid: facts.guardianPid,
       unwrittenChanges: facts.unwrittenChanges,
       stuckJobs: [...stuckJobs],
+      retriesHeldBack: facts.retriesHeldBack,
+      hookFailures: facts.hooks.failures,
       unkillableJobs: [...unkillableJobs],
     },
   };

@@ -129,6 +129,8 @@ export interface QueuedPhase {
   readonly startByMonoMs: number | null;
   /** Jobs that have to end before it starts. */
   readonly waitsFor: readonly number[];
+  /** Of a retry: `readyAtMonoMs` is its turn among those that came due together. */
+  readonly hasTurn?: true;
 }
 
 export interface RunningPhase {
@@ -207,8 +209,20 @@ export interface QueueRecord {
   readonly held: HeldBack | null;
   /** Retries so far, since it was submitted or retried by a client. */
   readonly retries: number;
-  /** When its newest attempts failed, newest last: what the breaker counts. */
+  /** How often the pause before a retry has doubled since an attempt ran well. */
+  readonly doublings: number;
+  /** When its newest attempts failed, newest last, on the steady wall clock: what the breaker counts. */
   readonly failuresWallMs: readonly number[];
+  /** A client stopped it while it was ending for another reason: it is not run again. */
+  readonly stopped: boolean;
+}
+
+/** How many retries may come due at once: a bucket of `burst`, filled `perSecond`. */
+export interface RetryPace {
+  readonly perSecond: number;
+  readonly burst: number;
+  /** When the bucket is full again. Each start puts it off. */
+  readonly nextMonoMs: number;
 }
 
 /** A pause, as it survives the daemon and the attempt. */
@@ -247,7 +261,8 @@ export type Change =
   /** Only a group without live jobs is removed. `was`: for taking it back. */
   | { readonly kind: 'groupRemoved'; readonly was: GroupState }
   | { readonly kind: 'bucket'; readonly group: string; readonly before: Bucket; readonly after: Bucket }
-  | { readonly kind: 'admission'; readonly before: Admission; readonly after: Admission };
+  | { readonly kind: 'admission'; readonly before: Admission; readonly after: Admission }
+  | { readonly kind: 'retryPace'; readonly before: RetryPace; readonly after: RetryPace };
 
 /**
  * Whether jobs are accepted and started. Paused: there is no room on the disk, and what is left of it is for the results of what
@@ -288,6 +303,7 @@ export interface DeadlineEntry {
 
 export interface State {
   admission: Admission;
+  retryPace: RetryPace;
   nextJobId: number;
   readonly live: Map<number, Job>;
   readonly groups: Map<string, GroupState>;
@@ -297,9 +313,13 @@ export interface State {
   readonly deadlines: Heap<DeadlineEntry>;
 }
 
+/** Before the configuration says otherwise. */
+const usualPace: RetryPace = { perSecond: 20, burst: 100, nextMonoMs: 0 };
+
 export function emptyState(nextJobId = 1): State {
   return {
     admission: 'open',
+    retryPace: usualPace,
     nextJobId,
     live: new Map(),
     groups: new Map(),
@@ -396,6 +416,7 @@ export function deadlineOf(job: Job): number | null {
 export function isLasting(change: Change): boolean {
   switch (change.kind) {
     case 'admission':
+    case 'retryPace':
     case 'bucket':
       return false;
     case 'job': {
@@ -516,6 +537,9 @@ function applyOne(state: State, change: Change): void {
     case 'admission':
       state.admission = change.after;
       return;
+    case 'retryPace':
+      state.retryPace = change.after;
+      return;
     case 'jobRemoved': // Only ended jobs are removed, and those are not in the state.
     case 'note':
       return;
@@ -539,6 +563,9 @@ function takeBack(state: State, change: Change): void {
       return;
     case 'admission':
       state.admission = change.before;
+      return;
+    case 'retryPace':
+      state.retryPace = change.before;
       return;
     case 'jobRemoved':
     case 'note':

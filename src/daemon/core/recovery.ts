@@ -1,14 +1,26 @@
 import { behindThose } from './dependencies.ts';
 import { endedJob } from './ending.ts';
-import { type Change, currentAttempt, type Instant, type Job, withAttempt } from './model.ts';
+import { type Change, currentAttempt, type Instant, type Job, withAttempt, withPhase } from './model.ts';
+import { waitsForRetry } from './retry.ts';
 import { inQueue } from './waiting.ts';
 
 /** Stored jobs on this daemon's clock: deadlines are reckoned anew, and a job waits for those of the others that it needs. */
 export function revived(jobs: readonly Job[], now: Instant): Job[] {
   const live = new Set(jobs.map(({ id }) => id));
   return jobs.map((job) =>
-    job.phase.status === 'queued' ? behindThose(inQueue(job, now), (jobId) => live.has(jobId)) : job,
+    job.phase.status === 'queued'
+      ? atItsTurn(
+          behindThose(inQueue(job, now), (jobId) => live.has(jobId)),
+          now,
+        )
+      : job,
   );
+}
+
+/** Retries that came due while no daemon ran come one after another, like any others. */
+function atItsTurn(job: Job, now: Instant): Job {
+  if (!waitsForRetry(job) || job.phase.status !== 'queued') return job;
+  return withPhase(job, { ...job.phase, readyAtMonoMs: job.phase.readyAtMonoMs ?? now.monoMs });
 }
 
 /**

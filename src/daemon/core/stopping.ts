@@ -13,6 +13,7 @@ import {
   withAttempt,
   withPhase,
 } from './model.ts';
+import { afterRun, withoutRetry } from './retry.ts';
 
 /** After SIGKILL, a process that is still there this much later is reported as unkillable, and killed again. */
 export const killPatienceMs = 10_000;
@@ -35,21 +36,20 @@ export function stop(job: Job, request: StopRequest, now: Instant): Decision {
       const earlier = job.phase.stopRequested;
       const stopRequested =
         earlier === null ? request : { ...earlier, graceMs: shorterGrace(earlier.graceMs, graceMs) };
-      return replace(
-        job,
-        withPhase(withAttempt(job, { cause: stopRequested.cause }), { status: 'starting', stopRequested }),
-      );
+      const caused = withAttempt(withoutRetry(job, cause), { cause: stopRequested.cause });
+      return replace(job, withPhase(caused, { status: 'starting', stopRequested }));
     }
     case 'running': {
       const attempt = currentAttempt(job);
       const caused = attempt.cause === null ? { cause, message: message ?? attempt.message } : {};
-      return beginStopping(withAttempt(job, caused), graceMs, now, job);
+      return beginStopping(withAttempt(withoutRetry(job, cause), caused), graceMs, now, job);
     }
     case 'stopping': {
-      if (job.phase.killed) return nothing;
-      if (graceMs === null) return kill(job, now);
-      if (job.phase.escalateAtMonoMs <= now.monoMs + graceMs) return nothing;
-      return replace(job, withPhase(job, { ...job.phase, escalateAtMonoMs: now.monoMs + graceMs }));
+      const stopped = withoutRetry(job, cause);
+      if (graceMs === null && !job.phase.killed) return kill(stopped, now, job);
+      if (graceMs === null || job.phase.killed || job.phase.escalateAtMonoMs <= now.monoMs + graceMs)
+        return stopped === job ? nothing : replace(job, stopped);
+      return replace(job, withPhase(stopped, { ...job.phase, escalateAtMonoMs: now.monoMs + graceMs }));
     }
     default:
       return nothing;
@@ -62,7 +62,7 @@ function shorterGrace(a: number | null, b: number | null): number | null {
 
 /** @param job as it is from here on, in `before`'s place */
 export function beginStopping(job: Job, graceMs: number | null, now: Instant, before: Job): Decision {
-  const after = withPhase(job, {
+  const after = withPhase(afterRun(job, now), {
     status: 'stopping',
     escalateAtMonoMs: now.monoMs + (graceMs ?? killPatienceMs),
     killed: graceMs === null,
@@ -72,8 +72,12 @@ export function beginStopping(job: Job, graceMs: number | null, now: Instant, be
   return replace(before, after, effect);
 }
 
-/** SIGKILL, and again where it has not ended everything. */
-export function kill(job: Job, now: Instant): Decision {
+/**
+ * SIGKILL, and again where it has not ended everything.
+ *
+ * @param job as it is from here on, in `before`'s place
+ */
+export function kill(job: Job, now: Instant, before = job): Decision {
   const unkillable = job.phase.status === 'stopping' && job.phase.killed;
   const after = withPhase(job, {
     status: 'stopping',
@@ -81,7 +85,7 @@ export function kill(job: Job, now: Instant): Decision {
     killed: true,
     unkillable,
   });
-  return replace(job, after, { type: 'kill', jobId: job.id });
+  return replace(before, after, { type: 'kill', jobId: job.id });
 }
 
 export function shutdown(state: State, now: Instant): Decision {

@@ -11,7 +11,15 @@ export function firstQueueRecord({ definition }: Pick<Job, 'definition'>, now: I
 
 /** The record of a job that enters its queue now, and waits for nothing. */
 export function freshQueueRecord(now: Instant): QueueRecord {
-  return { ...enteredAt(now.wallMs, now.monoMs, now), notBefore: null, held: null, retries: 0, failuresWallMs: [] };
+  return {
+    ...enteredAt(now.wallMs, now.monoMs, now),
+    notBefore: null,
+    held: null,
+    retries: 0,
+    doublings: 0,
+    failuresWallMs: [],
+    stopped: false,
+  };
 }
 
 /** The time before which the definition lets no job start; its delay is counted from now on. */

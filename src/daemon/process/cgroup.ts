@@ -56,8 +56,8 @@ export class CgroupContainment implements Containment {
     ];
   }
 
-  open(attempt: { jobId: number; number: number }): Hold {
-    const path = `${this.#place.base}/${attempt.jobId}.${attempt.number}`;
+  open(name: string): Hold {
+    const path = `${this.#place.base}/${name}`;
     fs.mkdirSync(path, { recursive: true }); // With its parent, should somebody have tidied that away.
     return new LeafHold(path, this.#shared);
   }

@@ -10,8 +10,8 @@ export interface Containment {
   readonly reason: string;
   /** The cgroup whose `cgroup.kill` ends every attempt at once; `null` in tier scan. */
   readonly killSwitch: string | null;
-  /** Makes room for one attempt, before its launch. */
-  open(attempt: { jobId: number; number: number }): Hold;
+  /** Makes room for one attempt, or one hook, before its launch. @param name no other one has, and a file may have */
+  open(name: string): Hold;
   /** Ends everything that an earlier daemon of this state directory left behind. Call it before anything is launched. */
   sweep(lost: readonly ProcessIdentity[]): Promise<SweepReport>;
   /** Processes may have ended: attempts that drain look again. */

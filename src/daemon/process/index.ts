@@ -12,6 +12,7 @@ import { ScanContainment } from './scan.ts';
 
 export type { Containment, Hold, SweepReport } from './containment.ts';
 export { Guardian } from './guardian.ts';
+export { Hooks } from './hooks.ts';
 export type { Launcher } from './launcher.ts';
 export { OutputFiles, type StreamName } from './output.ts';
 export { OutputWatch } from './output-watch.ts';

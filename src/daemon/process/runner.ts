@@ -39,7 +39,7 @@ export class Runner {
     const { command, env } = job.definition;
     let hold: Hold | null = null;
     try {
-      hold = containment.open({ jobId: job.id, number: currentAttempt(job).number });
+      hold = containment.open(`${job.id}.${currentAttempt(job).number}`);
       this.#holds.set(job.id, hold);
       const { leader, startTicks } = await this.#spawn(job, hold);
       hold.setLeader(leader.pid, startTicks);

@@ -208,6 +208,7 @@ export class SqliteStore implements Store {
   #writeChange(change: Change, wallMs: number): void {
     switch (change.kind) {
       case 'admission':
+      case 'retryPace':
       case 'bucket':
         return;
       case 'job':
@@ -388,7 +389,9 @@ function earlyQueue(row: Row): QueueRecord {
     notBefore: null,
     held: null,
     retries: 0,
+    doublings: 0,
     failuresWallMs: [],
+    stopped: false,
   };
 }
 

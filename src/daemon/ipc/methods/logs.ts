@@ -13,9 +13,10 @@ import { hold } from '../hold.ts';
 export async function logs(params: ParsedParams<'logs'>, call: Call): Promise<MethodResult<'logs'>> {
   const { supervisor, output } = call.backend;
   const untilMs = performance.now() + (params.holdMs ?? 0);
+  // The same one to the end, even if another begins while this waits.
+  const attempt = params.attempt ?? Math.max(1, supervisor.job(params.jobId).attempts.length);
   for (;;) {
     const job = supervisor.job(params.jobId);
-    const attempt = params.attempt ?? Math.max(1, job.attempts.length);
     if (params.attempt !== undefined && params.attempt > job.attempts.length && isFinal(job.phase.status)) {
       throw new CorralError(
         'INVALID_PARAMS',
@@ -32,7 +33,8 @@ export async function logs(params: ParsedParams<'logs'>, call: Call): Promise<Me
     const data = output.read(path, offset, params.maxBytes ?? maxLogChunkBytes);
     const leftMs = untilMs - performance.now();
     if (data.length > 0 || ended || leftMs <= 0 || call.signal.aborted) {
-      return { data: data.toString('base64'), offset, nextOffset: offset + data.length, attempt, ended };
+      const nextOffset = offset + data.length;
+      return { data: data.toString('base64'), offset, nextOffset, attempt, ended, attempts: job.attempts.length };
     }
     await hold(call, leftMs, (wake) => {
       // Before the first attempt there is no file; the job's change to running is what is waited for then.

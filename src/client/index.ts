@@ -17,6 +17,7 @@ import {
   type Health,
   type JobEdit,
   type JobSpec,
+  type JobUsageView,
   type JobView,
   type MethodParams,
   type MethodResult,
@@ -47,6 +48,7 @@ export {
   type JobEdit,
   type JobSpec,
   type JobStatus,
+  type JobUsageView,
   type JobView,
   type PoliciesView,
   type ResetReport,
@@ -265,6 +267,22 @@ export class Client implements AsyncDisposable {
   /** The output of a job as it was written, piece by piece; with `follow` until the job has ended, one attempt after the other. */
   logs(jobId: number, options: LogsOptions = {}): AsyncIterable<Buffer> {
     return readLogs(this.#connection, jobId, options);
+  }
+
+  /**
+   * What running jobs use right now, all of them or those that are named. CPU use is reckoned since the look before, whoever asked
+   * for it, and `null` the first time: ask again after a second or so. Jobs that do not run are left out.
+   *
+   * @throws CorralError `JOB_NOT_FOUND`
+   */
+  async usage(options: Omit<MethodParams<'usage'>, 'cursor'> = {}): Promise<JobUsageView[]> {
+    const jobs: JobUsageView[] = [];
+    for (let cursor: number | null | undefined; cursor !== null; ) {
+      const page = await this.#connection.call('usage', { ...options, ...(cursor === undefined ? {} : { cursor }) });
+      jobs.push(...page.jobs);
+      cursor = page.nextCursor;
+    }
+    return jobs;
   }
 
   /** `graceful` (default): SIGTERM, the job's grace, SIGKILL. `kill`: SIGKILL at once. Cancelling an ended job does nothing. */

@@ -25,6 +25,8 @@ import {
   OutputWatch,
   ReportPipe,
   Runner,
+  Sampler,
+  UsageMeter,
 } from './process/index.ts';
 import type { Clock, Log } from './shells.ts';
 import { checkOwnFiles, lockSocket, lockStateDir, makePrivateDir, setStrangeOutputAside } from './state-dir.ts';
@@ -124,6 +126,14 @@ async function main(): Promise<void> {
       supervisor.emit({ type: 'hookFailed', jobIds: [job.id], ended: new Map(), failure });
     },
   });
+  const holdOf = (jobId: number) => runner.holdOf(jobId);
+  const sampler = new Sampler({
+    reaper,
+    holdOf,
+    outputFilesOf: (job) => output.files(job),
+    onSampled: (samples) => supervisor.emit({ type: 'sampled', samples }),
+  });
+  const usage = new UsageMeter({ reaper, holdOf });
   const supervisor: Supervisor = new Supervisor({
     store,
     processes: {
@@ -134,6 +144,7 @@ async function main(): Promise<void> {
       signal: (jobId, signal) => runner.signal(jobId, signal),
       freeze: (jobId) => runner.freeze(jobId),
       thaw: (jobId) => runner.thaw(jobId),
+      sample: (checks) => sampler.take(checks),
     },
     output,
     clock,
@@ -207,6 +218,7 @@ async function main(): Promise<void> {
       supervisor,
       store,
       output,
+      usage,
       get jobDefaults() {
         return liveConfig.current.jobDefaults;
       },
@@ -215,6 +227,7 @@ async function main(): Promise<void> {
       health: () =>
         assessHealth({
           ...vitals.facts(),
+          samplerLagMs: sampler.lagMs(),
           storeTrouble: supervisor.storeTrouble?.message ?? misplacedStore(store, stateDir),
           unwrittenChanges: supervisor.unwritten,
           pausedFor: supervisor.pausedFor,

@@ -1,5 +1,5 @@
 /** What the supervisor needs of the world around it. The shells that fill these in are chosen in main.ts. */
-import type { Instant, Job, OutputFacts } from './core/index.ts';
+import type { IdleCheck, Instant, Job, OutputFacts } from './core/index.ts';
 
 export type Clock = () => Instant;
 
@@ -12,6 +12,8 @@ export interface ProcessShell {
   signal(jobId: number, signal: NodeJS.Signals): void;
   freeze(jobId: number): void;
   thaw(jobId: number): void;
+  /** Answers with a `sampled` for each. */
+  sample(checks: readonly IdleCheck[]): void;
 }
 
 export interface OutputShell {

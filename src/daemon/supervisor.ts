@@ -4,7 +4,7 @@
  * Events are gathered for one turn of Node's event loop, decided one after another, committed together, and only then acted
  * upon. Whatever an action brings about comes back as another event. Nothing else changes state.
  */
-import { CorralError, type GroupView, type StuckJob, unreachable } from '../protocol/index.ts';
+import { CorralError, type GroupView, type JobStatus, type StuckJob, unreachable } from '../protocol/index.ts';
 import {
   apply,
   asksForRecord,
@@ -20,6 +20,7 @@ import {
   groupView,
   type Instant,
   isDrained,
+  isLasting,
   isUnkillable,
   type Job,
   jobNotFound,
@@ -178,6 +179,11 @@ export class Supervisor {
     return reason === null ? null : (this.storeTrouble?.message ?? reason);
   }
 
+  runningJobs(): number[] {
+    const running = [...this.#state.live.values()].filter(({ phase }) => hasProcesses(phase.status));
+    return running.map(({ id }) => id).sort((a, b) => a - b);
+  }
+
   /** @throws CorralError `JOB_NOT_FOUND` */
   job(jobId: number): Job {
     const job = this.#ledger.certain(jobId, this.#state.live.get(jobId));
@@ -298,7 +304,8 @@ export class Supervisor {
             `${trouble} It is done all the same, and written down as soon as that works.`,
           ),
         );
-      if (changes.length === 0) continue;
+      // What the store would not keep in any case need not wait for it: checks for idleness go on by the second.
+      if (changes.length === 0 || (!changes.some(isLasting) && effects.every(isCertain))) continue;
       this.#ledger.postpone({ changes, effects: effects.filter((effect) => !isCertain(effect)), wallMs: now.wallMs });
     }
     this.#retry ??= setTimeout(() => this.#catchUp(), storeRetryMs);
@@ -405,6 +412,8 @@ export class Supervisor {
         return processes.freeze(effect.jobId);
       case 'thaw':
         return processes.thaw(effect.jobId);
+      case 'sample':
+        return processes.sample(effect.checks);
       case 'removeOutput':
         return output.remove(effect.job);
       case 'dropOutput': {
@@ -433,4 +442,8 @@ export class Supervisor {
     if (due !== null && due <= monoMs) this.emit({ type: 'tick' });
     else this.#setAlarm();
   }
+}
+
+function hasProcesses(status: JobStatus): boolean {
+  return status === 'running' || status === 'stopping';
 }

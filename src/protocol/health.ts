@@ -70,6 +70,11 @@ export const healthReasons = {
     about: 'The daemon was not able to react for more than a second within the last minute.',
     todo: 'Look for what starves it: load (top), slow disks (the store waits for fsync), a stopped machine.',
   },
+  SAMPLER_LATE: {
+    level: 'degraded',
+    about: 'Running jobs were looked at more than five seconds late, so idle ones are ended late.',
+    todo: 'Look for what starves the daemon: load (top), a stopped machine, many thousands of processes in tier scan.',
+  },
   DESCRIPTORS_LOW: {
     level: 'degraded',
     about: 'The daemon has used most of the file descriptors that it may have.',
@@ -94,6 +99,11 @@ export const healthSchema = z.object({
   checks: z
     .object({
       loopLagMs: z.int().describe('Longest time in the last minute in which the daemon did not react.'),
+      samplerLagMs: z
+        .int()
+        .describe(
+          'How late running jobs were looked at, to see whether they are idle; the newest pass, if it was within the last minute.',
+        ),
       diskFreeBytes: z
         .int()
         .nullable()

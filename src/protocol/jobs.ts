@@ -425,6 +425,49 @@ export const jobFilterFields = {
 };
 export type JobFilter = z.output<z.ZodObject<typeof jobFilterFields>>;
 
+export const processUsageSchema = z
+  .object({
+    pid: z.int(),
+    command: z.string().describe('Its command line, shortened; in brackets the name that the kernel has for it.'),
+    state: z.string().describe('`R` runs, `S` sleeps, `D` waits for a disk, `T` is stopped, `Z` has ended.'),
+    cpuMs: z.int().describe('CPU time, without that of its children.'),
+    cpuMillicores: z.number().nullable().describe('Thousandths of a core, as above.'),
+    rssBytes: z.int().describe('Resident memory.'),
+  })
+  .meta({ id: 'ProcessUsage', description: 'What one process uses right now.' });
+export type ProcessUsageView = z.infer<typeof processUsageSchema>;
+
+export const jobUsageSchema = z
+  .object({
+    jobId: jobIdSchema,
+    attempt: z.int(),
+    cpuMs: z
+      .int()
+      .nullable()
+      .describe(
+        'CPU time since the attempt began, in ms. Outside of tier `cgroup` only that of processes which are alive, and of children that they waited for.',
+      ),
+    cpuMillicores: z
+      .number()
+      .nullable()
+      .describe(
+        'CPU use in thousandths of a core, since the look before. `null` where there was none within the last minute: ask again.',
+      ),
+    rssBytes: z.int().describe('Resident memory of all processes; what they share counts in each.'),
+    processCount: z.int(),
+    processes: z.array(processUsageSchema).describe('Those that use most come first. Empty if not asked for.'),
+    idle: z
+      .object({
+        quietChecks: z.int().describe('In a row, up to now.'),
+        checks: z.int().describe('So many end the job.'),
+        dryRun: z.boolean(),
+      })
+      .nullable()
+      .describe('How close the job is to counting as idle. `null`: it never does.'),
+  })
+  .meta({ id: 'JobUsage', description: 'What a running job uses right now.' });
+export type JobUsageView = z.infer<typeof jobUsageSchema>;
+
 export const bulkReportSchema = z
   .object({
     requested: z.int().describe('Jobs that were named, each counted once.'),

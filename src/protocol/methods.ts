@@ -11,6 +11,7 @@ import {
   jobIdSchema,
   jobSpecSchema,
   jobStatuses,
+  jobUsageSchema,
   jobViewSchema,
   progressReport,
   resetReportSchema,
@@ -297,6 +298,24 @@ export const methods = {
       attempt: z.int().describe('Whose output it is: the attempt that was named, else the newest; 1 before the first.'),
       ended: z.boolean().describe('The attempt has ended: with an empty piece, there will be no more.'),
       attempts: z.int().describe('Attempts that there are by now. A later one than `attempt` is read by its number.'),
+    }),
+  },
+  usage: {
+    about:
+      'What running jobs use right now: CPU, memory, processes. Jobs that do not run are left out. However many ask, processes are looked at four times a second at most.',
+    repeat: 'safe',
+    errors: ['JOB_NOT_FOUND'],
+    params: z.strictObject({
+      jobIds: jobIds.optional().describe('Absent: every job that runs.'),
+      processes: z
+        .boolean()
+        .optional()
+        .describe('Whether each process is listed, as far as a frame has room for them. Absent: false.'),
+      cursor: jobIdSchema.optional().describe('`nextCursor` of the page before. Absent: the first page.'),
+    }),
+    result: z.object({
+      jobs: z.array(jobUsageSchema).describe('By id.'),
+      nextCursor: jobIdSchema.nullable().describe('`null`: this is the last page.'),
     }),
   },
   cancel: {

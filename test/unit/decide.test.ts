@@ -105,6 +105,8 @@ function tellEffect(effect: Effect): string {
       return `${effect.signal} ${effect.jobId}`;
     case 'goOn':
       return 'go on';
+    case 'sample':
+      return `sample ${effect.checks.map(({ job }) => job.id).join(', ')}`;
     default:
       return `${effect.type} ${effect.jobId}`;
   }
@@ -189,6 +191,10 @@ const ended = (jobId = 1, { signal: name = 'SIGTERM', remaining = 0 } = {}): Eve
 });
 const emptied = (jobId = 1): Event => ({ type: 'emptied', jobId, usage: { ...noUsage, cpuMs: 5 } });
 const tick: Event = { type: 'tick' };
+const sampled = (jobId = 1): Event => ({
+  type: 'sampled',
+  samples: [{ jobId, attempt: 1, atMonoMs: 900, counts: { cpu: 0 } }],
+});
 const shutdown: Event = { type: 'shutdown' };
 
 /** When, what happens, what the jobs are then (in order of their ids), and what is to be done. */
@@ -251,7 +257,7 @@ const stops: Case[] = [
   {
     name: 'a max runtime beyond 2^31 ms is not cut short',
     steps: [
-      ...running({ maxRuntimeMs: 2 ** 40 }),
+      ...running({ maxRuntimeMs: 2 ** 40, idle: null }),
       [2 ** 40 + 9, tick, 'running', []],
       [2 ** 40 + 10, tick, 'stopping max-runtime', ['terminate 1']],
     ],
@@ -990,6 +996,7 @@ const everyEvent: readonly Event[] = [
   exited(1, { remaining: 1 }),
   emptied(),
   tick,
+  sampled(),
   shutdown,
 ];
 

@@ -64,6 +64,7 @@ const steps: readonly Step[] = [
   },
   { method: 'list', params: { statuses: ['running', 'stopping'], order: 'newest', limit: 1 } },
   { method: 'select', params: { group: 'default', name: 'test*' } },
+  { method: 'usage', params: { jobIds: [2], processes: true } },
   { method: 'signal', params: { jobIds: [1, 2], signal: 'SIGCONT' } },
   { method: 'pause', params: { jobIds: [1, 2] } },
   { method: 'resume', params: { jobIds: [2] } },

@@ -107,6 +107,8 @@ export function explainEnd(job: JobView): string | null {
       return `job ${job.id} could not start: ${job.message}`;
     case 'max-runtime':
       return `job ${job.id} was ended: it ran for its limit of ${formatDuration(job.limits.maxRuntimeMs ?? 0)}`;
+    case 'idle':
+      return `job ${job.id} was ended, because it was idle: ${job.message}`;
     case 'dependency':
       return `job ${job.id} was not started: ${job.message}`;
     case 'start-deadline':

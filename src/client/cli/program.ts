@@ -27,6 +27,7 @@ import { addRunPending } from './verbs/run-pending.ts';
 import { addShow } from './verbs/show.ts';
 import { addStuck } from './verbs/stuck.ts';
 import { addSubmit } from './verbs/submit.ts';
+import { addTop } from './verbs/top.ts';
 import { addWait } from './verbs/wait.ts';
 
 /** In the order in which --help lists them. */
@@ -36,6 +37,7 @@ const verbs: readonly ((program: Command) => void)[] = [
   addSubmit,
   addLs,
   addShow,
+  addTop,
   addLogs,
   addWait,
   addCancel,

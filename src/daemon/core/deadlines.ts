@@ -1,33 +1,42 @@
-import { type DeadlineEntry, deadlineOf, type Instant, type Job, type State } from './model.ts';
+import type { Heap } from './heap.ts';
+import { type DeadlineEntry, deadlineOf, earliest, type Instant, idleCheckOf, type Job, type State } from './model.ts';
+
+/** When a job wants something, as it now stands. */
+type Wish = (job: Job) => number | null;
 
 /** The next time at which some job wants to be looked at, or a group has a token for one that waits; `null`: there is none. */
 export function nextDeadline(state: State): number | null {
-  let next = nextDeadlineOfJobs(state);
-  for (const { bucket } of state.groups.values()) {
-    const { wakeAtMonoMs } = bucket;
-    if (wakeAtMonoMs !== null && (next === null || wakeAtMonoMs < next)) next = wakeAtMonoMs;
-  }
-  return next;
-}
-
-/** Forgets deadlines that no longer stand. */
-function nextDeadlineOfJobs(state: State): number | null {
-  for (let entry = state.deadlines.peek(); entry !== undefined; entry = state.deadlines.peek()) {
-    const job = state.live.get(entry.jobId);
-    if (job !== undefined && deadlineOf(job) === entry.atMonoMs) return entry.atMonoMs;
-    state.deadlines.pop();
-  }
-  return null;
+  const times = [next(state, state.deadlines, deadlineOf), next(state, state.idleChecks, idleCheckOf)];
+  for (const { bucket } of state.groups.values()) times.push(bucket.wakeAtMonoMs);
+  return earliest(...times);
 }
 
 /** The jobs whose deadline has come. They stay due until a decision gives them another deadline, or none. */
 export function dueJobs(state: State, now: Instant): Job[] {
-  const due = new Map<Job, DeadlineEntry>();
-  for (let at = nextDeadlineOfJobs(state); at !== null && at <= now.monoMs; at = nextDeadlineOfJobs(state)) {
-    const entry = state.deadlines.pop();
-    const job = entry && state.live.get(entry.jobId);
-    if (entry && job) due.set(job, entry);
+  return due(state, state.deadlines, deadlineOf, now);
+}
+
+/** The running jobs that are to be checked for idleness. They stay due likewise. */
+export function dueIdleChecks(state: State, now: Instant): Job[] {
+  return due(state, state.idleChecks, idleCheckOf, now);
+}
+
+function next(state: State, entries: Heap<DeadlineEntry>, wish: Wish): number | null {
+  for (let entry = entries.peek(); entry !== undefined; entry = entries.peek()) {
+    const job = state.live.get(entry.jobId);
+    if (job !== undefined && wish(job) === entry.atMonoMs) return entry.atMonoMs;
+    entries.pop();
   }
-  for (const entry of due.values()) state.deadlines.push(entry);
-  return [...due.keys()];
+  return null;
+}
+
+function due(state: State, entries: Heap<DeadlineEntry>, wish: Wish, now: Instant): Job[] {
+  const found = new Map<Job, DeadlineEntry>();
+  for (let at = next(state, entries, wish); at !== null && at <= now.monoMs; at = next(state, entries, wish)) {
+    const entry = entries.pop();
+    const job = entry && state.live.get(entry.jobId);
+    if (entry && job) found.set(job, entry);
+  }
+  for (const entry of found.values()) entries.push(entry);
+  return [...found.keys()];
 }

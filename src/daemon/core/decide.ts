@@ -6,7 +6,7 @@
  */
 import { CorralError, unreachable } from '../../protocol/index.ts';
 import { pauseAdmission, settle, submit } from './admitting.ts';
-import { dueJobs } from './deadlines.ts';
+import { dueIdleChecks, dueJobs } from './deadlines.ts';
 import { bulk, type Decision, jobNotFound, merge, nothing, onLive, replace } from './decision.ts';
 import { settleDependents } from './dependencies.ts';
 import { edit, move } from './editing.ts';
@@ -14,6 +14,7 @@ import { finish, finishUnstarted, leaderExited } from './ending.ts';
 import type { EndedJobs, Event } from './events.ts';
 import { addGroup, removeGroup, setGroup } from './groups.ts';
 import { describeHookFailure } from './hooks.ts';
+import { lookAtDue, sampled } from './idle.ts';
 import { lackedSpace, launched } from './launching.ts';
 import { runPending } from './manual.ts';
 import { currentAttempt, type Instant, type Job, type State } from './model.ts';
@@ -124,20 +125,28 @@ function decideAlone(state: State, event: Event, now: Instant): Decision {
       );
     case 'setRetryPace':
       return setRetryPace(state.retryPace, event);
-    case 'tick': {
-      const due = dueJobs(state, now);
-      const retries = due.filter(isRetryDue);
-      return merge([
-        ...due.filter((job) => !isRetryDue(job)).map((job) => overdue(job, now)),
-        paceRetries(state.retryPace, retries, (job) => waitedEnough(job, now), now),
-        wake(state, now),
-      ]);
-    }
+    case 'tick':
+      return tick(state, now);
+    case 'sampled':
+      return sampled(state, event, now);
     case 'shutdown':
       return shutdown(state, now);
     default:
       return unreachable(event);
   }
+}
+
+/** A job of which both a deadline and a check are due is looked at again when the deadline has been seen to. */
+function tick(state: State, now: Instant): Decision {
+  const due = dueJobs(state, now);
+  const isDue = new Set(due);
+  const unchecked = dueIdleChecks(state, now).filter((job) => !isDue.has(job));
+  return merge([
+    ...due.filter((job) => !isRetryDue(job)).map((job) => overdue(job, now)),
+    paceRetries(state.retryPace, due.filter(isRetryDue), (job) => waitedEnough(job, now), now),
+    wake(state, now),
+    lookAtDue(unchecked, now),
+  ]);
 }
 
 function noteHookFailure(job: Job | undefined, { failure }: Extract<Event, { type: 'hookFailed' }>): Decision {

@@ -1,5 +1,6 @@
 import type { ErrorCode, JobEdit, SignalName } from '../../protocol/index.ts';
 import type { HookFailure } from './hooks.ts';
+import type { CheckedJob, IdleCheck } from './idle.ts';
 import type { GroupSettings, Job, JobDefinition, LeaderExit, ProcessIdentity, StopMode, Usage } from './model.ts';
 import type { OutputSize } from './output-limit.ts';
 import type { JobDefaults } from './profiles.ts';
@@ -163,6 +164,8 @@ export type Event =
   /** The beginning of the output could not be dropped. */
   | { readonly type: 'outputKept'; readonly jobId: number; readonly reason: string }
   | { readonly type: 'tick' }
+  /** Running jobs were looked at, to see whether they are idle. */
+  | { readonly type: 'sampled'; readonly samples: readonly CheckedJob[] }
   /** End all jobs gracefully, then close. Said twice: kill them. */
   | { readonly type: 'shutdown' };
 
@@ -196,7 +199,7 @@ export function asksForRecord(event: Event): boolean {
   }
 }
 
-/** Whether the effect ends or signals processes, and promises nothing: it need not wait for the disk. */
+/** Whether the effect ends, signals or looks at processes, and promises nothing: it need not wait for the disk. */
 export function reachesProcesses(effect: Effect): boolean {
   switch (effect.type) {
     case 'terminate':
@@ -204,6 +207,7 @@ export function reachesProcesses(effect: Effect): boolean {
     case 'signal':
     case 'freeze':
     case 'thaw':
+    case 'sample':
       return true;
     default:
       return false;
@@ -228,4 +232,6 @@ export type Effect =
   /** Every process of the attempt stands still, until it is thawed, terminated or killed. */
   | { readonly type: 'freeze'; readonly jobId: number }
   | { readonly type: 'thaw'; readonly jobId: number }
+  /** Look at running jobs, and say what was found in a `sampled`: of every one, also where nothing could be. */
+  | { readonly type: 'sample'; readonly checks: readonly IdleCheck[] }
   | { readonly type: 'finished'; readonly job: Job };

@@ -17,6 +17,8 @@ export interface VitalFacts {
   readonly retriesHeldBack: number;
   readonly hooks: HookFacts;
   readonly loopLagMs: number;
+  /** How late the newest pass of the sampler was, or is by now. */
+  readonly samplerLagMs: number;
   readonly diskFreeBytes: number | null;
   readonly diskMinFreeBytes: number | null;
   readonly openFds: number;
@@ -26,12 +28,25 @@ export interface VitalFacts {
 /** A lag beyond this delays every deadline and answer noticeably. */
 const loopLagLimitMs = 1_000;
 
+/** Half of the shortest interval between checks that a built-in profile has. */
+const samplerLagLimitMs = 5_000;
+
 const descriptorShare = 0.9;
 
 /** Says how the daemon is, with the reasons. */
 export function assessHealth(facts: VitalFacts): Health {
-  const { storeTrouble, pausedFor, configError, stuckJobs, unkillableJobs, leftBehind, loopLagMs, openFds, maxFds } =
-    facts;
+  const {
+    storeTrouble,
+    pausedFor,
+    configError,
+    stuckJobs,
+    unkillableJobs,
+    leftBehind,
+    loopLagMs,
+    samplerLagMs,
+    openFds,
+    maxFds,
+  } = facts;
   const reasons: Health['reasons'] = [];
   if (storeTrouble !== null)
     reasons.push(healthReason('STORE_FAILING', `${storeTrouble} ${facts.unwrittenChanges} changes wait.`));
@@ -57,6 +72,8 @@ export function assessHealth(facts: VitalFacts): Health {
     reasons.push(
       healthReason('LOOP_LAG', `The daemon did not react for ${formatDuration(loopLagMs)} within the last minute.`),
     );
+  if (samplerLagMs > samplerLagLimitMs)
+    reasons.push(healthReason('SAMPLER_LATE', `Running jobs were looked at ${formatDuration(samplerLagMs)} late.`));
   if (maxFds !== null && openFds > maxFds * descriptorShare)
     reasons.push(healthReason('DESCRIPTORS_LOW', `${openFds} of at most ${maxFds} descriptors are open.`));
   return {
@@ -64,6 +81,7 @@ export function assessHealth(facts: VitalFacts): Health {
     reasons,
     checks: {
       loopLagMs: Math.round(loopLagMs),
+      samplerLagMs: Math.round(samplerLagMs),
       diskFreeBytes: facts.diskFreeBytes,
       diskMinFreeBytes: facts.diskMinFreeBytes,
       openFds,

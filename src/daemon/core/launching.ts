@@ -5,6 +5,7 @@ import { type Decision, merge, nothing, onLive, replace } from './decision.ts';
 import { behindThose } from './dependencies.ts';
 import { finish } from './ending.ts';
 import type { Event } from './events.ts';
+import { startWatch } from './idle.ts';
 import {
   type Attempt,
   currentAttempt,
@@ -48,11 +49,12 @@ export function launched(state: State, event: Extract<Event, { type: 'launched' 
   return onLive(state, event.jobId, ['starting'], (job) => {
     if (job.phase.status !== 'starting') return nothing;
     const { stopRequested } = job.phase;
-    const { maxRuntimeMs } = job.definition.policies;
+    const { maxRuntimeMs, idle } = job.definition.policies;
     const phase: RunningPhase = {
       ...justRunning,
       startedMonoMs: now.monoMs,
       deadlineMonoMs: maxRuntimeMs === null ? null : now.monoMs + maxRuntimeMs,
+      idle: startWatch(idle, now),
     };
     const running = withPhase(withAttempt(job, { leader: event.leader, startedWallMs: now.wallMs }), phase);
     if (stopRequested === null && isPaused(job))

@@ -15,6 +15,7 @@ import {
   type ResourcesSpec,
 } from '../../protocol/index.ts';
 import { Heap } from './heap.ts';
+import type { IdleWatch } from './idle.ts';
 import type { OutputSize } from './output-limit.ts';
 
 /** The two clocks, and chance, handed in. `monoMs` never jumps and measures durations; `wallMs` is for people. */
@@ -142,6 +143,8 @@ export interface RunningPhase {
   readonly deadlineMonoMs: number | null;
   /** Since when its processes are frozen. Its deadlines are those of that moment, and move on with it (pausing.ts). */
   readonly paused: { readonly sinceMonoMs: number } | null;
+  /** What is known of its idleness; `null`: its policy does not ask. */
+  readonly idle: IdleWatch | null;
 }
 
 /** What a job has reported when, for as long as it is in its status. `null`: not yet. */
@@ -311,6 +314,11 @@ export interface State {
   readonly dependents: Map<number, Set<number>>;
   /** May hold deadlines that no longer stand; whoever takes one out compares it with the job. */
   readonly deadlines: Heap<DeadlineEntry>;
+  /**
+   * When running jobs are to be looked at, of the same kind. Apart from the deadlines: a check gives the job its next one, and a
+   * deadline in the far future would be entered again each time.
+   */
+  readonly idleChecks: Heap<DeadlineEntry>;
 }
 
 /** Before the configuration says otherwise. */
@@ -324,8 +332,13 @@ export function emptyState(nextJobId = 1): State {
     live: new Map(),
     groups: new Map(),
     dependents: new Map(),
-    deadlines: new Heap((a, b) => a.atMonoMs - b.atMonoMs),
+    deadlines: new Heap(comesBefore),
+    idleChecks: new Heap(comesBefore),
   };
+}
+
+function comesBefore(a: DeadlineEntry, b: DeadlineEntry): number {
+  return a.atMonoMs - b.atMonoMs;
 }
 
 /** Higher priority first, then age. */
@@ -345,7 +358,13 @@ export function withAttempt(job: Job, fields: Partial<Attempt>): Job {
 }
 
 /** A job that has just begun to run, without a limit. */
-export const justRunning: RunningPhase = { status: 'running', startedMonoMs: 0, deadlineMonoMs: null, paused: null };
+export const justRunning: RunningPhase = {
+  status: 'running',
+  startedMonoMs: 0,
+  deadlineMonoMs: null,
+  paused: null,
+  idle: null,
+};
 
 /** A job that waits for nothing but a slot. */
 export const justQueued: QueuedPhase = { status: 'queued', readyAtMonoMs: null, startByMonoMs: null, waitsFor: [] };
@@ -389,7 +408,7 @@ export function dependenciesOf({ phase, attempts, definition }: Job): readonly n
   return phase.status === 'queued' && attempts.length === 0 ? definition.after : [];
 }
 
-function earliest(...times: readonly (number | null)[]): number | null {
+export function earliest(...times: readonly (number | null)[]): number | null {
   const known = times.filter((time) => time !== null);
   return known.length === 0 ? null : Math.min(...known);
 }
@@ -407,6 +426,11 @@ export function deadlineOf(job: Job): number | null {
     default:
       return null;
   }
+}
+
+/** When this job is to be looked at, to see whether it is idle. */
+export function idleCheckOf({ phase }: Job): number | null {
+  return phase.status === 'running' ? (phase.idle?.dueMonoMs ?? null) : null;
 }
 
 /**
@@ -591,6 +615,9 @@ function replaceJob(state: State, before: Job | null, after: Job): void {
   const atMonoMs = deadlineOf(after);
   if (atMonoMs !== null && (before === null || deadlineOf(before) !== atMonoMs))
     state.deadlines.push({ atMonoMs, jobId: after.id });
+  const lookAtMonoMs = idleCheckOf(after);
+  if (lookAtMonoMs !== null && (before === null || idleCheckOf(before) !== lookAtMonoMs))
+    state.idleChecks.push({ atMonoMs: lookAtMonoMs, jobId: after.id });
 }
 
 function groupStateOf(state: State, { id, definition }: Job): GroupState {

@@ -5,6 +5,7 @@
 import { type BulkReport, CorralError } from '../../protocol/index.ts';
 import { type Decision, groupNotFound, merge, nothing, refuse, replace } from './decision.ts';
 import type { Event } from './events.ts';
+import { watchAnew } from './idle.ts';
 import {
   type Change,
   canBePaused,
@@ -33,6 +34,7 @@ export function goOn(phase: RunningPhase, now: Instant): RunningPhase {
     paused: null,
     startedMonoMs: phase.startedMonoMs + stoodStillMs,
     deadlineMonoMs: later(phase.deadlineMonoMs),
+    idle: watchAnew(phase.idle),
     ...(reportTimes && { reportTimes: { ...reportTimes, progressMonoMs: later(reportTimes.progressMonoMs) } }),
   };
 }

@@ -1,11 +1,21 @@
 import type { EventView, GroupView, Health, JobStatus, MethodResult, StuckJob } from '../../protocol/index.ts';
-import type { Job, JobDefaults, JobSketch, OutputFacts, Request, StuckCriteria } from '../core/index.ts';
+import type {
+  Job,
+  JobDefaults,
+  JobSketch,
+  JobUsage,
+  OutputFacts,
+  ProcessFacts,
+  Request,
+  StuckCriteria,
+} from '../core/index.ts';
 
 /** What the methods need of the daemon. main.ts puts it together. */
 export interface Backend {
   readonly supervisor: SupervisorApi;
   readonly store: StoreReader;
   readonly output: OutputApi;
+  readonly usage: UsageApi;
   /** Asked at each call: the configuration may change. */
   readonly jobDefaults: JobDefaults;
   status(): MethodResult<'daemon.status'>;
@@ -25,6 +35,8 @@ export interface SupervisorApi {
   /** Why a queued job has not started; `full` says how many are before it, which costs a look at each. */
   waitingFor(job: Job, detail?: 'brief' | 'full'): string | null;
   stuck(criteria: StuckCriteria): StuckJob[];
+  /** Ids of the jobs that run or are being stopped, the smallest first. */
+  runningJobs(): number[];
   /** @throws CorralError `JOB_NOT_FOUND` */
   job(jobId: number): Job;
   wait(
@@ -60,6 +72,13 @@ export interface OutputApi {
   read(path: string, offset: number, length: number): Buffer;
   /** `null` where there is no file yet. */
   watch(path: string, onGrowth: () => void): (() => void) | null;
+}
+
+/** What running jobs use. */
+export interface UsageApi {
+  /** Jobs without processes are left out. */
+  measure(jobIds: readonly number[]): Promise<JobUsage[]>;
+  describe(pids: readonly number[]): Promise<ReadonlyMap<number, ProcessFacts>>;
 }
 
 /** One call: who asks, and whether they are still there. */

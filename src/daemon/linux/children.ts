@@ -1,7 +1,9 @@
+import type { ChildProcess } from 'node:child_process';
+import diagnostics from 'node:diagnostics_channel';
 import fs from 'node:fs';
 import os from 'node:os';
-import { isErrno } from '../../protocol/index.ts';
 import { checked, prctl, wait4, waitid } from './libc.ts';
+import { ifProcessLives, readProcFile } from './proc-file.ts';
 
 const PR_SET_CHILD_SUBREAPER = 36;
 const P_ALL = 0;
@@ -40,15 +42,18 @@ export class ChildReaper {
   readonly #leaders = new Map<number, (exit: ChildExit) => void>();
   readonly #libuvPids = new Set<number>();
   readonly #onSigchld = () => this.#onExit();
+  readonly #onNodeChild = (message: unknown) => this.#leaveNodeChild((message as { process: ChildProcess }).process);
   /** Called after every batch of exits: some process of some job may have been the last. */
   onExits: () => void = () => {};
 
   start(): void {
+    diagnostics.subscribe('child_process', this.#onNodeChild);
     process.on('SIGCHLD', this.#onSigchld);
     this.#onExit();
   }
 
   stop(): void {
+    diagnostics.unsubscribe('child_process', this.#onNodeChild);
     process.off('SIGCHLD', this.#onSigchld);
   }
 
@@ -65,6 +70,13 @@ export class ChildReaper {
   leaveToLibuv(pid: number): () => void {
     this.#libuvPids.add(pid);
     return () => this.#libuvPids.delete(pid);
+  }
+
+  /** Packages start children, too, such as pidusage its getconf. Node says so before the child has a pid. diagnostics_channel */
+  #leaveNodeChild(child: ChildProcess): void {
+    child.once('spawn', () => {
+      if (child.pid !== undefined) child.once('exit', this.leaveToLibuv(child.pid));
+    });
   }
 
   /** Children that nobody started on purpose: orphans of jobs. Pids of zombies included. */
@@ -118,32 +130,21 @@ function decodeExit(status: number, usage: Buffer): ChildExit {
   };
 }
 
-/** Direct children of a process, over all its threads. Empty if it is gone. proc_pid_task(5) */
-export function childrenOf(pid: number | 'self'): number[] {
+/**
+ * Direct children of a process, over all its threads. Empty if it is gone. proc_pid_task(5)
+ *
+ * @param threads how many it has, where that is known: the only thread of a process need not be looked for
+ */
+export function childrenOf(pid: number | 'self', threads?: number): number[] {
   const children: number[] = [];
-  for (const thread of listOrNothing(`/proc/${pid}/task`)) {
-    for (const child of readOrNothing(`/proc/${pid}/task/${thread}/children`).split(' ')) {
+  for (const thread of threads === 1 ? [pid] : threadsOf(pid)) {
+    for (const child of (readProcFile(`/proc/${pid}/task/${thread}/children`) ?? '').split(' ')) {
       if (child !== '') children.push(Number(child));
     }
   }
   return children;
 }
 
-function listOrNothing(path: string): string[] {
-  return ifProcessLives(() => fs.readdirSync(path)) ?? [];
-}
-
-function readOrNothing(path: string): string {
-  return ifProcessLives(() => fs.readFileSync(path, 'utf8')) ?? '';
-}
-
-/** Runs a read under /proc or of a cgroup; gives `undefined` where it has gone, or is not ours to look at. */
-export function ifProcessLives<T>(read: () => T): T | undefined {
-  try {
-    return read();
-  } catch (error) {
-    if (isErrno(error, 'ENOENT', 'ESRCH', 'ENODEV', 'EACCES', 'EPERM', 'EINVAL', 'ENOTSUP', 'EOPNOTSUPP'))
-      return undefined;
-    throw error;
-  }
+function threadsOf(pid: number | 'self'): string[] {
+  return ifProcessLives(() => fs.readdirSync(`/proc/${pid}/task`)) ?? [];
 }

@@ -1,6 +1,6 @@
 import fs from 'node:fs';
-import { ifProcessLives } from './children.ts';
 import { checked, errnoName, flock, getsockopt, getxattr, lastErrno, systemError } from './libc.ts';
+import { ifProcessLives } from './proc-file.ts';
 
 const LOCK_EX = 2;
 const O_CLOEXEC = 0o2000000;

@@ -1,9 +1,10 @@
-export { becomeSubreaper, type ChildExit, ChildReaper, childrenOf, ifProcessLives } from './children.ts';
+export { becomeSubreaper, type ChildExit, ChildReaper, childrenOf } from './children.ts';
 export { descriptorLimit } from './descriptors.ts';
 export { makeFifo } from './fifo.ts';
 export { closeInheritedDescriptors, isDelegated, type PeerCredentials, peerCredentials, tryLock } from './host.ts';
 export { canMark, decodeMark, encodeMark, type Mark, maxLaunches, readMark, withMark } from './mark.ts';
 export { ServiceManager } from './notify.ts';
+export { ifProcessLives, readFromStart, readProcFile } from './proc-file.ts';
 export {
   isAlive,
   listPids,

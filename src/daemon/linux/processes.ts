@@ -1,7 +1,7 @@
 import fs from 'node:fs';
 import os from 'node:os';
-import { ifProcessLives } from './children.ts';
 import { errnoName, lastErrno, pidfdOpen, pidfdSendSignal, systemError } from './libc.ts';
+import { readProcFile } from './proc-file.ts';
 
 /** The fields of /proc/PID/stat that tell one process from another and whose it is. proc_pid_stat(5) */
 export interface ProcessStat {
@@ -11,15 +11,17 @@ export interface ProcessStat {
   readonly pgrp: number;
   readonly session: number;
   readonly threads: number;
+  /** CPU time in ticks of 10 ms: its own, all its threads, and that of the children that it waited for. */
+  readonly cpuTicks: number;
   /** Clock ticks after boot at which it started. Together with the pid and the boot, nobody else's. */
   readonly startTicks: number;
 }
 
 export function readStat(pid: number): ProcessStat | undefined {
-  const text = ifProcessLives(() => fs.readFileSync(`/proc/${pid}/stat`, 'latin1'));
+  const text = readProcFile(`/proc/${pid}/stat`);
   if (text === undefined) return undefined;
   // The name in parentheses may hold spaces and parentheses itself, so fields count from the last one.
-  const fields = text.slice(text.lastIndexOf(')') + 2).split(' ');
+  const fields = text.slice(text.lastIndexOf(')') + 2).split(' ', 20);
   return {
     pid,
     state: fields[0] ?? '',
@@ -27,6 +29,7 @@ export function readStat(pid: number): ProcessStat | undefined {
     pgrp: Number(fields[2]),
     session: Number(fields[3]),
     threads: Number(fields[17]),
+    cpuTicks: Number(fields[11]) + Number(fields[12]) + Number(fields[13]) + Number(fields[14]),
     startTicks: Number(fields[19]),
   };
 }

@@ -1,9 +1,10 @@
 import fs from 'node:fs';
 import type { ProcessIdentity } from '../core/index.ts';
-import { ifProcessLives, type Mark, signalIf } from '../linux/index.ts';
+import { descriptorLimit, ifProcessLives, type Mark, signalIf } from '../linux/index.ts';
 import type { CgroupPlace } from './cgroup-place.ts';
 import { alivePids, isIn, leavesOf, removeLeaves, removeTree } from './cgroup-tree.ts';
 import { type Containment, type Hold, markVariable, type SweepReport } from './containment.ts';
+import { CpuStat, type OpenCpuStats } from './cpu-stat.ts';
 import { type Marker, markText } from './marks.ts';
 import { sweepProcesses } from './sweep.ts';
 import { watchFile } from './watch-file.ts';
@@ -15,7 +16,12 @@ interface Shared {
   readonly marker: Marker;
   readonly draining: Set<LeafHold>;
   readonly removeLeaf: (leaf: string) => void;
+  readonly cpuStats: OpenCpuStats;
 }
+
+/** Leaves whose cpu.stat is kept open, and their share of the descriptors that the daemon may have. The others are opened anew. */
+const mostCpuStats = 2_000;
+const cpuStatShare = 0.1;
 
 /** A leaf whose last process is still dying cannot be removed; it is tried again after this long. */
 const removeAgainMs = 20;
@@ -45,6 +51,7 @@ export class CgroupContainment implements Containment {
       marker,
       draining: new Set(),
       removeLeaf: (leaf) => this.#removeLeaf(leaf),
+      cpuStats: { open: 0, most: Math.min(mostCpuStats, descriptorLimit() * cpuStatShare) },
     };
     this.holes = [
       ...(uid === 0
@@ -97,12 +104,14 @@ class LeafHold implements Hold {
   readonly #path: string;
   readonly #mark: Mark;
   readonly #shared: Shared;
+  readonly #cpuStat: CpuStat;
   #stopWatching: (() => void) | null = null;
   #onEmpty: (() => void) | null = null;
   #isFrozen = false;
 
   constructor(path: string, shared: Shared) {
     this.#path = path;
+    this.#cpuStat = new CpuStat(path, shared.cpuStats);
     this.#mark = shared.marker.next();
     this.#shared = shared;
     this.env = { [markVariable]: markText(this.#mark) };
@@ -172,13 +181,22 @@ class LeafHold implements Hold {
   }
 
   cpuMs(): number | null {
-    const stat = ifProcessLives(() => fs.readFileSync(`${this.#path}/cpu.stat`, 'utf8')) ?? '';
-    const usage = /^usage_usec (\d+)$/m.exec(stat)?.[1];
-    return usage === undefined ? null : Number(usage) / 1_000;
+    const usageUsec = this.#cpuStat.usageUsec();
+    return usageUsec === null ? null : usageUsec / 1_000;
+  }
+
+  /** The kernel's own count: every process that ever was in the leaf, however short it lived. */
+  cpuUsec(): number | null {
+    return this.#cpuStat.usageUsec();
+  }
+
+  pids(): number[] {
+    return alivePids(this.#path);
   }
 
   release(): void {
     this.#stopDraining();
+    this.#cpuStat.close();
     this.#shared.removeLeaf(this.#path);
   }
 

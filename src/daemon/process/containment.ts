@@ -1,4 +1,5 @@
 import type { ProcessIdentity } from '../core/index.ts';
+import type { Orphans } from './orphans.ts';
 
 /** How the processes of attempts are held together. Chosen once, at start. */
 export interface Containment {
@@ -43,6 +44,13 @@ export interface Hold {
   whenEmpty(callback: () => void): void;
   /** CPU time of all processes that ever were in it, in ms; `null` where the tier cannot know. */
   cpuMs(): number | null;
+  /**
+   * CPU time so far, in µs, as well as the tier can count it while the attempt runs; `null` where that failed. Two of these are
+   * compared. Cheap: it is asked of every job again and again.
+   */
+  cpuUsec(orphans: Orphans): number | null;
+  /** The processes that are alive. */
+  pids(orphans: Orphans): number[];
   /** Gives up what the hold needed. The attempt is over. */
   release(): void;
 }

@@ -18,6 +18,8 @@ export { OutputFiles, type StreamName } from './output.ts';
 export { OutputWatch } from './output-watch.ts';
 export { ReportPipe } from './report-pipe.ts';
 export { Runner } from './runner.ts';
+export { Sampler, type SamplerOptions } from './sampler.ts';
+export { UsageMeter } from './sampler-usage.ts';
 
 export interface ContainmentRequest {
   /** `auto` takes the best that works here; a tier by name is that tier or an error. */

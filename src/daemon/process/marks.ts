@@ -43,6 +43,12 @@ export function carriesMark(pid: number, mark: Mark): boolean {
   return environmentMark(pid) === markText(mark);
 }
 
+/** The mark that a process carries, as text: the one that the kernel keeps goes before that of its environment. */
+export function markOf(pid: number): string | null {
+  const kernel = readMark(pid);
+  return kernel === null ? environmentMark(pid) : markText(kernel);
+}
+
 /** Whether a process carries any mark of this instance. */
 export function carriesInstance(pid: number, instance: number): boolean {
   return (

@@ -51,7 +51,13 @@ export class OutputFiles {
     if (attempt === undefined) return { files: [], bytes: 0 };
     const size = this.sizeOf(job, attempt.number);
     const bytes = Math.max(0, size.stdout - attempt.dropped.stdout) + Math.max(0, size.stderr - attempt.dropped.stderr);
-    return { files: this.#filesOf(job, attempt.number).map(([, file]) => file), bytes };
+    return { files: this.files(job), bytes };
+  }
+
+  /** The files of a job's newest attempt; none before the first. */
+  files(job: Job): string[] {
+    const { length } = job.attempts;
+    return length === 0 ? [] : this.#filesOf(job, length).map(([, file]) => file);
   }
 
   /** How far the files of an attempt have been written, with what was dropped of them. */

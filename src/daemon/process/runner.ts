@@ -87,6 +87,11 @@ export class Runner {
     this.#holds.get(jobId)?.thaw();
   }
 
+  /** What a running attempt is held by; `null`: it is over, or another has begun. */
+  holdOf(jobId: number): Hold | null {
+    return this.#holds.get(jobId) ?? null;
+  }
+
   async #spawn(job: Job, hold: Hold): Promise<{ leader: Leader; startTicks: number }> {
     const { definition } = job;
     const attempt = currentAttempt(job).number;

@@ -10,10 +10,14 @@ import {
 } from '../linux/index.ts';
 import { type Containment, type Hold, markVariable, type SweepReport } from './containment.ts';
 import { carriesMark, type Marker, markText } from './marks.ts';
+import type { Orphans } from './orphans.ts';
 import { sweepProcesses } from './sweep.ts';
 
 /** Looks until one is undisturbed; after that somebody else gets a turn of the event loop. */
 const maxLooks = 10;
+
+/** The kernel counts CPU time in ticks of 10 ms: USER_HZ. proc_pid_stat(5) */
+const usecPerTick = 10_000;
 
 /** Rounds in which new processes may turn up while a tree is being signalled; more come with the next SIGCHLD. */
 const maxRounds = 100;
@@ -75,6 +79,16 @@ function aliveTree(pid: number): ProcessStat[] {
   const stat = readStat(pid);
   if (stat === undefined) return [];
   return [...(isAlive(stat) ? [stat] : []), ...childrenOf(pid).flatMap(aliveTree)];
+}
+
+/** With all below it. */
+function addTree(stat: ProcessStat, found: Map<number, ProcessStat>): void {
+  if (found.has(stat.pid)) return;
+  found.set(stat.pid, stat);
+  for (const pid of childrenOf(stat.pid, stat.threads)) {
+    const child = readStat(pid);
+    if (child !== undefined) addTree(child, found);
+  }
 }
 
 class ScanHold implements Hold {
@@ -187,9 +201,34 @@ class ScanHold implements Hold {
     return null;
   }
 
+  /**
+   * What the living ones have used, with the children that they waited for. The time of an orphan goes with it: whoever comes
+   * and goes between two looks, and has no parent that waits for it, is not seen.
+   */
+  cpuUsec(orphans: Orphans): number | null {
+    const stats = this.#family(orphans);
+    return stats.length === 0 ? null : stats.reduce((sum, { cpuTicks }) => sum + cpuTicks, 0) * usecPerTick;
+  }
+
+  pids(orphans: Orphans): number[] {
+    return this.#family(orphans)
+      .filter(isAlive)
+      .map(({ pid }) => pid);
+  }
+
   release(): void {
     this.#onEmpty = null;
     this.#draining.delete(this);
+  }
+
+  /** Its processes, zombies included: what they have used is not their parent's yet. */
+  #family(orphans: Orphans): ProcessStat[] {
+    const leader = this.#leader === null ? undefined : readStat(this.#leader.pid);
+    const isLeader = leader !== undefined && leader.startTicks === this.#leader?.startTicks;
+    const family = new Map<number, ProcessStat>();
+    for (const root of [...(isLeader ? [leader] : []), ...orphans.of(this.#leader?.pid, this.#mark)])
+      addTree(root, family);
+    return [...family.values()];
   }
 
   #signalToFixpoint(signal: NodeJS.Signals): void {

@@ -1,9 +1,10 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import type { Command } from 'commander';
-import { formatDuration, type JobView } from '../../../protocol/index.ts';
+import { formatDuration, formatSize, type JobView, type ProcessUsageView } from '../../../protocol/index.ts';
 import type { Client } from '../../index.ts';
 import { asJobId } from '../job-ids.ts';
 import { afterText, printPolicies, resourcesText } from '../policies.ts';
-import { commandLine, oneLine, outcome, printJson, printLine, progressText } from '../print.ts';
+import { commandLine, oneLine, outcome, printJson, printLine, printTable, progressText, say } from '../print.ts';
 import { withClient } from '../session.ts';
 
 export function addShow(program: Command): void {
@@ -11,12 +12,14 @@ export function addShow(program: Command): void {
     .command('show')
     .description('show everything about a job')
     .argument('<id>', 'job id', asJobId)
+    .option('-p, --processes', 'the processes of a running job, with what each uses right now')
     .option('--json', 'print JSON')
-    .addHelpText('after', '\nExample: corral show 7 --json')
+    .addHelpText('after', '\nExample: corral show 7 --processes')
     .action(withClient(show));
 }
 
-async function show(client: Client, jobId: number, flags: { json?: true }): Promise<number> {
+async function show(client: Client, jobId: number, flags: { processes?: true; json?: true }): Promise<number> {
+  if (flags.processes) return showProcesses(client, jobId, flags);
   const job = await client.get(jobId);
   if (flags.json) printJson(job);
   else print(job);
@@ -27,6 +30,28 @@ function print(job: JobView): void {
   for (const [label, value] of describe(job)) printLine(`${label.padEnd(12)} ${oneLine(value)}`);
   printLine();
   printPolicies(job.policies);
+}
+
+/** CPU use is reckoned between two looks. */
+const betweenLooksMs = 500;
+
+async function showProcesses(client: Client, jobId: number, flags: { json?: true }): Promise<number> {
+  const question = { jobIds: [jobId], processes: true };
+  await client.usage(question);
+  await delay(betweenLooksMs);
+  const [usage] = await client.usage(question);
+  const processes = usage?.processes ?? [];
+  if (flags.json) printJson(processes);
+  else if (usage === undefined) say(`job ${jobId} is ${(await client.get(jobId)).status}: it has no processes`);
+  else printTable(['PID', 'STATE', 'CPU', 'CPU TIME', 'MEMORY', 'COMMAND'], processes.map(processCells));
+  const unlisted = (usage?.processCount ?? 0) - processes.length;
+  if (unlisted > 0) say(`${unlisted} more processes are not listed`);
+  return 0;
+}
+
+function processCells({ pid, state, cpuMillicores, cpuMs, rssBytes, command }: ProcessUsageView): string[] {
+  const cpu = cpuMillicores === null ? '-' : `${(cpuMillicores / 10).toFixed(1)}%`;
+  return [String(pid), state, cpu, formatDuration(cpuMs), formatSize(rssBytes), oneLine(command)];
 }
 
 function describe(job: JobView): [label: string, value: string][] {

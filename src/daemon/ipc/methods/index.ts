@@ -23,6 +23,7 @@ import { signal } from './signal.ts';
 import { listStuck, resetStuck } from './stuck.ts';
 import { submit } from './submit.ts';
 import { submitBatch } from './submit-batch.ts';
+import { usage } from './usage.ts';
 import { wait } from './wait.ts';
 
 type Handlers = {
@@ -39,6 +40,7 @@ export const handlers: Handlers = {
   select,
   wait,
   logs,
+  usage,
   cancel,
   signal,
   pause,

@@ -1,0 +1,207 @@
+/**
+ * What it costs to look at 1,000 running jobs of 3 processes each, to see whether they are idle: npm run bench:sampling [-- jobs]
+ *
+ * A pass is everything from the alarm to the decision on the last job, without the store, which keeps nothing of it. CPU time
+ * is that of the whole process; `longest` is the longest turn of its event loop, in CPU time: on a busy machine the clock would
+ * count what others do.
+ */
+import fs from 'node:fs';
+import os from 'node:os';
+import { setTimeout as delay } from 'node:timers/promises';
+import {
+  apply,
+  beginAttempt,
+  currentAttempt,
+  decide,
+  definitionFrom,
+  type Event,
+  emptyState,
+  newGroup,
+  newJob,
+} from '../src/daemon/core/index.ts';
+import { becomeSubreaper, ChildReaper } from '../src/daemon/linux/index.ts';
+import {
+  chooseContainment,
+  chooseLauncher,
+  OutputFiles,
+  OutputWatch,
+  Runner,
+  Sampler,
+  type SamplerOptions,
+} from '../src/daemon/process/index.ts';
+import type { PolicySettings } from '../src/protocol/index.ts';
+
+export interface SamplingCost {
+  readonly cpuMs: number;
+  readonly wallMs: number;
+  readonly longestMs: number;
+}
+
+/** Two that sleep below one that waits for them. */
+const threeProcesses = ['/bin/sh', '-c', 'sleep 3600 & sleep 3600 & wait'];
+
+/**
+ * Starts jobs in a tier, looks at them so many times, and ends them. The first looks are left out: they open what is kept open.
+ *
+ * @param idle what differs from `stream`'s rule
+ */
+export async function measureSampling(
+  tier: 'cgroup' | 'scan',
+  jobs: number,
+  idle: NonNullable<PolicySettings['idle']> = {},
+  passes = 5,
+): Promise<SamplingCost[]> {
+  const dir = fs.mkdtempSync(`${os.tmpdir()}/corral-bench-`);
+  const keepAlive = setInterval(() => {}, 60_000); // Waiting for a signal alone does not keep Node running.
+  becomeSubreaper();
+  const reaper = new ChildReaper();
+  const containment = chooseContainment({ wanted: tier, instance: process.pid, uid: process.getuid?.() ?? 0, reaper });
+  await containment.sweep([]);
+  reaper.onExits = () => containment.onExits();
+  reaper.start();
+  const launcher = await chooseLauncher('posix_spawn', reaper);
+  const output = new OutputFiles(dir);
+  const state = emptyState();
+  const at = () => ({ monoMs: performance.now(), wallMs: Date.now(), steadyWallMs: Date.now(), unitRandom: 0.5 });
+  let left = jobs;
+  let settled: () => void = () => {};
+  const emit = (event: Event) => {
+    apply(state, decide(state, event, at()).changes);
+    if (event.type === 'launched' || event.type === 'launchFailed' || event.type === 'emptied') left -= 1;
+    if (event.type === 'sampled') left -= event.samples.length;
+    if (event.type === 'leaderExited' && event.remaining === 0) left -= 1;
+    if (left <= 0) settled();
+  };
+  const all = (count: number) =>
+    new Promise<void>((resolve) => {
+      left = count;
+      settled = resolve;
+    });
+  const total = { maxBytes: () => null, retainedBytes: () => 0 };
+  const watch = new OutputWatch({ output, emit, total });
+  const runner = new Runner({
+    containment,
+    launcher,
+    output,
+    watch,
+    socket: '/dev/null',
+    reportPipe: '/dev/null',
+    emit,
+  });
+  const turns = new Turns();
+  const options: SamplerOptions = {
+    reaper,
+    holdOf: (jobId) => {
+      turns.begin();
+      return runner.holdOf(jobId);
+    },
+    outputFilesOf: (job) => output.files(job),
+    onSampled: (samples) => {
+      emit({ type: 'sampled', samples });
+      turns.end();
+    },
+  };
+  const sampler = new Sampler(options);
+  try {
+    apply(state, [{ kind: 'group', before: null, after: newGroup('default', jobs) }]);
+    const policies = {
+      profile: 'stream',
+      idle: { cpuMillicores: 4, ...idle, checks: 1_000_000, intervalMs: 3_600_000 },
+    };
+    const definition = definitionFrom({
+      command: threeProcesses,
+      env: { PATH: '/usr/bin:/bin' },
+      cwd: '/',
+      ...policies,
+    });
+    const launched = all(jobs);
+    for (let id = 1; id <= jobs; id += 1) {
+      const queued = newJob(id, definition, at());
+      const starting = beginAttempt(queued, tier);
+      apply(state, [
+        { kind: 'job', before: null, after: queued },
+        { kind: 'job', before: queued, after: starting },
+      ]);
+      await runner.launch(starting);
+    }
+    await launched;
+    await delay(1_000); // Each shell starts its two.
+    const costs: SamplingCost[] = [];
+    for (let pass = 0; pass < passes + 2; pass += 1) {
+      const monoMs = performance.now() + (pass + 1) * 3_600_000 * 1.1; // As if the interval were over.
+      turns.reset();
+      const cpu = process.cpuUsage();
+      const startedMs = performance.now();
+      const sampled = all(jobs);
+      turns.begin(); // The first slice belongs to the turn in which the alarm rings.
+      const tick = decide(state, { type: 'tick' }, { ...at(), monoMs });
+      apply(state, tick.changes);
+      for (const effect of tick.effects) if (effect.type === 'sample') sampler.take(effect.checks);
+      await sampled;
+      const { user, system } = process.cpuUsage(cpu);
+      costs.push({
+        cpuMs: (user + system) / 1_000,
+        wallMs: performance.now() - startedMs,
+        longestMs: turns.longestMs,
+      });
+      for (const job of state.live.values())
+        if (job.phase.status !== 'running' || currentAttempt(job).cause !== null)
+          throw new Error(`job ${job.id} ended`);
+      await delay(50);
+    }
+    return costs.slice(2);
+  } finally {
+    const ended = all(state.live.size);
+    await containment.sweep([]);
+    await ended;
+    containment.close();
+    reaper.stop();
+    clearInterval(keepAlive);
+    fs.rmSync(dir, { recursive: true, force: true });
+  }
+}
+
+/** CPU time that this thread uses from the beginning of a turn to its end. */
+class Turns {
+  #begunUsec: number | null = null;
+  longestMs = 0;
+
+  begin(): void {
+    this.#begunUsec ??= threadUsec();
+  }
+
+  end(): void {
+    if (this.#begunUsec !== null) this.longestMs = Math.max(this.longestMs, (threadUsec() - this.#begunUsec) / 1_000);
+    this.#begunUsec = null;
+  }
+
+  reset(): void {
+    this.#begunUsec = null;
+    this.longestMs = 0;
+  }
+}
+
+function threadUsec(): number {
+  const { user, system } = process.threadCpuUsage();
+  return user + system;
+}
+
+if (import.meta.main) {
+  const jobs = Number(process.argv[2] ?? 1_000);
+  const everySignal = { signals: ['cpu', 'io', 'output', 'progress', 'client'] } satisfies PolicySettings['idle'];
+  const rules = { 'CPU alone (stream)': {}, 'all signals (default)': everySignal };
+  for (const tier of ['cgroup', 'scan'] as const) {
+    for (const [name, idle] of Object.entries(rules)) {
+      const costs = await measureSampling(tier, jobs, idle);
+      const median = (of: (cost: SamplingCost) => number) =>
+        costs
+          .map(of)
+          .sort((a, b) => a - b)
+          [Math.floor(costs.length / 2)]?.toFixed(1);
+      const longest = Math.max(...costs.map(({ longestMs }) => longestMs)).toFixed(1);
+      console.log(
+        `${tier.padEnd(6)} ${name}: ${jobs} jobs of 3 processes: ${median(({ cpuMs }) => cpuMs)} ms of CPU, ${median(({ wallMs }) => wallMs)} ms in all, longest ${longest} ms`,
+      );
+    }
+  }
+}

@@ -1,0 +1,168 @@
+import assert from 'node:assert/strict';
+import net from 'node:net';
+import { type TestContext, test } from 'node:test';
+import type { Client, EventView, JobRequest, JobView } from '../../src/client/index.ts';
+import { startDaemon, tiers } from '../support/daemon.ts';
+
+/** `stream`'s rule, forty times as fast. What a program needs to start is more than a millicore of so short a time. */
+const fastRule = { cpuMillicores: 50, checks: 4, intervalMs: 250, signals: ['cpu'] } satisfies JobRequest['idle'];
+/** No job here uses more: only the other signals can tell. */
+const cpuSaysNothing = { ...fastRule, cpuMillicores: 100_000 };
+/** It ends when every other job that can be idle has been for long. */
+const patient = { ...fastRule, checks: 14 };
+
+interface Case {
+  readonly name: string;
+  readonly becomes: 'idle' | 'running';
+  readonly job: JobRequest;
+}
+
+const burns = 'while :; do :; done';
+
+/** What waits for a byte from its peer. Node reads a socket with read(2), as the shell and most programs read a pipe. */
+const waitsFor = (peer: string) => [
+  process.execPath,
+  '-e',
+  `require('net').connect(${JSON.stringify(peer)}).on('data', () => {})`,
+];
+
+function cases(peer: string): Case[] {
+  return [
+    { name: 'one that sleeps', becomes: 'idle', job: { command: ['sleep', '60'], idle: fastRule } },
+    {
+      name: 'one that sleeps, by all signals',
+      becomes: 'idle',
+      job: {
+        command: ['sleep', '60'],
+        idle: { ...fastRule, signals: ['cpu', 'io', 'output', 'progress', 'client'] },
+      },
+    },
+    { name: 'one that works', becomes: 'running', job: { shell: burns, idle: fastRule } },
+    {
+      name: 'one whose grandchild works in a session of its own',
+      becomes: 'running',
+      job: { shell: `setsid sh -c '${burns}' & sleep 60`, idle: fastRule },
+    },
+    {
+      name: 'one that works now and then: each time the count starts again',
+      becomes: 'running',
+      job: {
+        shell: `while :; do sleep 0.7; timeout 0.3 sh -c '${burns}'; done`,
+        idle: { ...fastRule, checks: 7 },
+      },
+    },
+    {
+      name: 'one that waits on a socket while its peer works, by io',
+      becomes: 'running',
+      job: { command: waitsFor(peer), idle: { ...cpuSaysNothing, signals: ['cpu', 'io'] } },
+    },
+    {
+      name: 'the same by CPU alone, as a control',
+      becomes: 'idle',
+      job: { command: waitsFor(peer), idle: cpuSaysNothing },
+    },
+    {
+      name: 'one that writes, by output',
+      becomes: 'running',
+      job: {
+        shell: 'while :; do echo x; sleep 0.1; done',
+        idle: { ...cpuSaysNothing, signals: ['cpu', 'output'] },
+      },
+    },
+    {
+      name: 'one that is only said to be',
+      becomes: 'running',
+      job: { command: ['sleep', '60'], idle: { ...fastRule, checks: 2, dryRun: true } },
+    },
+    { name: 'one without the rule', becomes: 'running', job: { command: ['sleep', '60'], idle: null } },
+  ];
+}
+
+/** Some 50 ms of CPU in each second, in processes that nobody waits for, and that are gone when somebody looks. */
+const burst = 'i=0; while [ $i -lt 40000 ]; do i=$((i+1)); done';
+const hiddenWork = {
+  shell: `while :; do (setsid sh -c '${burst}' &) ; sleep 1; done`,
+  idle: { cpuMillicores: 20, checks: 3, intervalMs: 1_000, signals: ['cpu'] },
+} satisfies JobRequest;
+
+for (const { tier, skip } of tiers) {
+  test(`idle jobs end, and no others; tier ${tier}`, { skip }, async (t) => {
+    const { client, daemon } = await startDaemon(t, { tier, parallel: 100 });
+    const all = cases(await talkativePeer(t, `${daemon.dir}/peer.sock`));
+    const ids: number[] = [];
+    for (const { job } of all) ids.push((await client.submit(job)).id);
+    const hidden = await client.submit(hiddenWork);
+    const last = await client.submit({ command: ['sleep', '60'], idle: patient });
+    assert.equal((await ended(client, last.id)).cause, 'idle');
+    for (const [index, { name, becomes }] of all.entries()) {
+      await t.test(`${name}: ${becomes}`, async () => {
+        const job = await client.get(ids[index] ?? 0);
+        assert.equal(job.cause ?? job.status, becomes, job.message ?? '');
+      });
+    }
+
+    await t.test(
+      'short-lived orphans in sessions of their own hide their work from /proc, not from their leaf',
+      async () => {
+        await client.cancel(ids.slice(2), { mode: 'kill' });
+        // A look at /proc misses what the kernel counts for a leaf. That is why scan is second best.
+        if (tier === 'cgroup') assert.equal((await client.get(hidden.id)).status, 'running');
+        else assert.equal((await ended(client, hidden.id)).cause, 'idle');
+      },
+    );
+
+    await t.test('the samples that decided it are told and kept', async () => {
+      const job = await client.get(ids[0] ?? 0);
+      assert.equal(job.status, 'failed');
+      assert.match(job.message ?? '', /^4 checks, 250ms apart, at or below 50 millicores: (\d+\.\d, ){3}\d+\.\d$/);
+      const ranMs = Date.parse(job.finishedAt ?? '') - Date.parse(job.startedAt ?? '');
+      assert.ok(ranMs >= 4 * 250 && ranMs < 10_000, `it ran for ${ranMs} ms`);
+      const [note] = await idleNotes(client, job.id);
+      assert.equal(note?.message, job.message);
+      assert.equal(note?.cpuMillicores.length, 4);
+      assert.match(
+        (await client.get(ids[1] ?? 0)).message ?? '',
+        /^4 checks, .*, without io, output, progress, client, at/,
+      );
+      assert.match(daemon.log(), new RegExp(`job ${job.id} is idle`));
+    });
+
+    await t.test('a dry run says it once for each quiet run', async () => {
+      const [note, ...more] = await idleNotes(client, ids[all.findIndex(({ job }) => job.idle?.dryRun)] ?? 0);
+      assert.equal(note?.dryRun, true);
+      assert.deepEqual(more, []);
+    });
+  });
+}
+
+async function ended(client: Client, jobId: number): Promise<JobView> {
+  const [job] = await client.wait(jobId, { timeoutMs: 40_000 });
+  assert.ok(job);
+  return job;
+}
+
+async function idleNotes(client: Client, jobId: number) {
+  const notes: { message: string; dryRun: boolean; cpuMillicores: number[] }[] = [];
+  const isIdle = ({ kind }: EventView) => kind === 'idle';
+  for await (const event of client.events({ jobId })) if (isIdle(event)) notes.push(event.detail as (typeof notes)[0]);
+  return notes;
+}
+
+/** A Unix socket that sends a byte now and then to whoever has connected. */
+async function talkativePeer(t: TestContext, path: string): Promise<string> {
+  const sockets = new Set<net.Socket>();
+  const server = net.createServer((socket) => {
+    sockets.add(socket);
+    socket.on('error', () => sockets.delete(socket));
+  });
+  const timer = setInterval(() => {
+    for (const socket of sockets) socket.write('.');
+  }, 60);
+  t.after(() => {
+    clearInterval(timer);
+    for (const socket of sockets) socket.destroy();
+    server.close();
+  });
+  await new Promise<void>((resolve) => server.listen(path, resolve));
+  return path;
+}

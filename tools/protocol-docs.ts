@@ -6,6 +6,7 @@
 import fs from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { z } from 'zod';
+import { maxScopes } from '../src/daemon/core/index.ts';
 import { callLimits } from '../src/daemon/ipc/dispatch.ts';
 import { maxConnections } from '../src/daemon/ipc/server.ts';
 import {
@@ -258,6 +259,7 @@ function limitsTable(): string {
       ['calls of one connection that wait for an answer', grouped(callLimits.maxCalls), '`TOO_MANY_CALLS`'],
       ['bytes of the requests of such calls', grouped(callLimits.maxRequestBytes), '`TOO_MANY_CALLS`'],
       ['connections', grouped(maxConnections), '`TOO_MANY_CONNECTIONS`, closed'],
+      ['scopes that are open or being closed', grouped(maxScopes), '`TOO_MANY_SCOPES`'],
       ['`holdMs`', `${grouped(maxHoldMs)} ms`, '`INVALID_PARAMS`'],
       ['a piece of output, before base64', `${grouped(maxLogChunkBytes)} bytes`, '`INVALID_PARAMS`'],
       ['jobs in a page of `list`', grouped(maxPageSize), '`INVALID_PARAMS`'],

@@ -26,6 +26,8 @@ export interface ConnectionOptions {
   readonly onNotice: Notice;
 }
 
+type HeldScope = MethodParams<'scope.open'> & { readonly scope: string };
+
 export interface CallLimits {
   /** Time that the daemon was asked to hold the call, on top of the usual deadline. */
   readonly holdMs?: number;
@@ -53,6 +55,8 @@ export class Connection {
   /** Of the daemon that was greeted last. */
   #pid: number | null = null;
   #isClosed = false;
+  /** What this client holds open: a daemon that restarts is told on the new connection, before anything else. */
+  readonly #scopes = new Map<string, HeldScope>();
 
   constructor(options: ConnectionOptions) {
     this.#options = options;
@@ -96,6 +100,16 @@ export class Connection {
         this.#daemonWasStopped = transport.daemonIsStopping;
       }
     }
+  }
+
+  /** Opens a scope that lives with this client. From now on a lost connection is opened again at once, not at the next call. */
+  async holdScope(scope: HeldScope): Promise<void> {
+    await this.call('scope.open', scope);
+    this.#scopes.set(scope.scope, scope);
+  }
+
+  leaveScope(id: string): void {
+    this.#scopes.delete(id);
   }
 
   /** A call whose own time is over soon gets a moment more than that for its answer, not the whole usual deadline. */
@@ -180,6 +194,22 @@ export class Connection {
     }
   }
 
+  async #comeBack(transport: Transport, scope: HeldScope): Promise<void> {
+    try {
+      await transport.call('scope.open', scope, this.#options.timeoutMs);
+    } catch (error) {
+      if (!(error instanceof CorralError) || error.code !== 'SCOPE_CLOSED') throw error;
+      this.#scopes.delete(scope.scope); // It came too late. Whoever submits to it, or closes it, is told.
+    }
+  }
+
+  /** Scopes are closed if their client does not come back in time, whether or not it has anything to say. */
+  #lost(transport: Transport): void {
+    if (this.#isClosed || this.#scopes.size === 0) return;
+    this.#daemonWasStopped = transport.daemonIsStopping;
+    this.#reconnected(Number.POSITIVE_INFINITY).catch(() => undefined); // The next call finds out, and says it.
+  }
+
   async #greeted(): Promise<Transport> {
     const { paths, timeoutMs } = this.#options;
     checkOwner(paths);
@@ -187,6 +217,8 @@ export class Connection {
     try {
       const hello = { protocols: [...protocolVersions], client: `corral ${version}` };
       this.#pid = understood('hello', await transport.call('hello', hello, timeoutMs)).pid;
+      for (const scope of this.#scopes.values()) await this.#comeBack(transport, scope);
+      void transport.closed.then(() => this.#lost(transport));
       return transport;
     } catch (error) {
       transport.close();

@@ -29,7 +29,7 @@ const startTimeoutMs = 30_000;
 
 /** A daemon outlives whoever started it, so of the environment it gets only what it needs itself. Jobs have their caller's. */
 const inherited = /^(HOME|PATH|USER|LOGNAME|LANG|LC_.*|TZ|TMPDIR|XDG_.*|DBUS_SESSION_BUS_ADDRESS|NODE_.*|CORRAL_.*)$/;
-const ofJobs = ['CORRAL_JOB_ID', 'CORRAL_ATTEMPT', 'CORRAL_REPORT', 'CORRAL_MARK'];
+const ofJobs = ['CORRAL_JOB_ID', 'CORRAL_ATTEMPT', 'CORRAL_REPORT', 'CORRAL_MARK', 'CORRAL_SCOPE'];
 
 type Environment = Readonly<Record<string, string | undefined>>;
 

@@ -23,11 +23,14 @@ import {
   type MethodResult,
   maxHoldMs,
   maxJobIds,
+  noScope,
   type ResetReport,
   type RunPending,
   resolvePaths,
+  type ScopeReport,
   type SignalName,
   type StuckJob,
+  scopeVariable,
 } from '../protocol/index.ts';
 import { callerEnvironment, callerFolder } from './caller.ts';
 import { Connection } from './connection.ts';
@@ -35,6 +38,8 @@ import { type EventsOptions, readEvents } from './events.ts';
 import { type LogsOptions, readLogs } from './logs.ts';
 import { checkJobFits, wireBytes } from './message-size.ts';
 import { inPieces } from './pieces.ts';
+import { Scope, type ScopeOptions } from './scope.ts';
+import { fixtureOf, type ScopeFixture, type ScopeHooks } from './scope-fixture.ts';
 
 export {
   type AttemptView,
@@ -53,6 +58,7 @@ export {
   type PoliciesView,
   type ResetReport,
   type RunPending,
+  type ScopeReport,
   type SettledJob,
   type ShownKey,
   type SignalName,
@@ -60,6 +66,8 @@ export {
 } from '../protocol/index.ts';
 export type { EventsOptions } from './events.ts';
 export type { LogsOptions } from './logs.ts';
+export { Scope, type ScopeOptions } from './scope.ts';
+export type { ScopeFixture, ScopeHooks } from './scope-fixture.ts';
 
 export interface ConnectOptions {
   /** The daemon's socket. Absent: from the environment (`CORRAL_SOCKET`, `CORRAL_RUNTIME_DIR`, the default place). */
@@ -77,7 +85,7 @@ export interface ConnectOptions {
 }
 
 /**
- * What to run. `command` is a program with its arguments; `shell` a line for /bin/sh. One of them must be there. Bytes that are not
+ * What to run. `scope` is that of the environment (`CORRAL_SCOPE`) unless it is named; `none`: none. `command` is a program with its arguments; `shell` a line for /bin/sh. One of them must be there. Bytes that are not
  * UTF-8 stand in the command, the environment and paths as lone surrogates: 0xff is `\udcff` (PEP 383).
  */
 export type JobRequest = Partial<Omit<JobSpec, 'command'>> &
@@ -136,7 +144,22 @@ export async function connect(options: ConnectOptions = {}): Promise<Client> {
     onNotice: options.onNotice ?? (() => {}),
   });
   await connection.open();
-  return new Client(connection, options.env ?? null);
+  return new Client(connection, options.env ?? null, paths.socket);
+}
+
+/**
+ * A scope for the tests of one file: opened before the first, closed after the last, which fails if something of theirs cannot be
+ * ended. Meanwhile `CORRAL_SCOPE` and `CORRAL_SOCKET` are set, so that what the tests submit by way of other programs belongs to
+ * it, too.
+ *
+ * ```ts
+ * import { after, before } from 'node:test'; // vitest: { before: beforeAll, after: afterAll }
+ * const corral = scopeFixture({ before, after });
+ * test('…', async () => { await corral.scope.submit({ command: ['make', 'load'] }); });
+ * ```
+ */
+export function scopeFixture(hooks: ScopeHooks, options: ConnectOptions & ScopeOptions = {}): ScopeFixture {
+  return fixtureOf(hooks, async () => ({ client: await connect(options), name: options.name }), process.env);
 }
 
 /** A connection to the daemon. Close it with `close()` or `await using`. Every method throws `CorralError`. */
@@ -144,11 +167,13 @@ export class Client implements AsyncDisposable {
   readonly #connection: Connection;
   /** `null`: this process's own. */
   readonly #env: Readonly<Record<string, string | undefined>> | null;
+  readonly #socket: string;
 
   /** Use `connect`. */
-  constructor(connection: Connection, env: Readonly<Record<string, string | undefined>> | null) {
+  constructor(connection: Connection, env: Readonly<Record<string, string | undefined>> | null, socket: string) {
     this.#connection = connection;
     this.#env = env;
+    this.#socket = socket;
   }
 
   /**
@@ -157,7 +182,13 @@ export class Client implements AsyncDisposable {
    * request has none.
    */
   async submit(request: JobRequest): Promise<Submitted> {
-    const job = { ...this.#fromCaller(request), idempotencyKey: randomUUID(), ...toSpec(request) };
+    const { scope = this.#scope, ...rest } = request;
+    const job = {
+      ...this.#fromCaller(request),
+      idempotencyKey: randomUUID(),
+      ...toSpec(rest as JobRequest),
+      ...inScope(scope),
+    };
     checkJobFits(job, 'The job');
     return this.#connection.call('submit', { job });
   }
@@ -168,11 +199,18 @@ export class Client implements AsyncDisposable {
    * @param defaults what the jobs have in common; the caller's environment is sent once, with them
    */
   async submitBatch(requests: readonly JobRequest[], defaults: Partial<JobSpec> = {}): Promise<Submitted[]> {
-    const shared = { ...this.#fromCaller(defaults), ...defaults };
+    const { scope: usual = this.#scope, ...settings } = defaults;
+    // A job that belongs to none cannot say so where the others share one.
+    const isShared = requests.every(({ scope }) => scope !== noScope);
+    const shared = { ...this.#fromCaller(defaults), ...settings, ...(isShared ? inScope(usual) : {}) };
     checkJobFits(shared, 'What the jobs of the batch have in common');
     const submitted: Submitted[] = [];
     const sharedBytes = wireBytes(shared);
-    const specs = requests.map((request) => ({ idempotencyKey: randomUUID(), ...toSpec(request) }));
+    const specs = requests.map(({ scope, ...request }) => ({
+      idempotencyKey: randomUUID(),
+      ...toSpec(request as JobRequest),
+      ...inScope(scope ?? (isShared ? undefined : usual)),
+    }));
     for (const [index, spec] of specs.entries()) checkJobFits(spec, `Job ${index + 1} of the batch`, sharedBytes);
     for (const jobs of inFrames(specs, sharedBytes)) {
       try {
@@ -197,7 +235,8 @@ export class Client implements AsyncDisposable {
    * @returns `existingId`: the job that the idempotency key belongs to already; `null` if a submit would make a new one
    */
   async settle(request: JobRequest): Promise<MethodResult<'settle'>> {
-    const job = { ...this.#fromCaller(request), ...toSpec(request) };
+    const { scope = this.#scope, ...rest } = request;
+    const job = { ...this.#fromCaller(request), ...toSpec(rest as JobRequest), ...inScope(scope) };
     checkJobFits(job, 'The job');
     return this.#connection.call('settle', { job });
   }
@@ -301,6 +340,28 @@ export class Client implements AsyncDisposable {
   /** Has paused jobs go on where they were. To resume a job that is not paused does nothing. */
   resume(jobIds: number | readonly number[]): Promise<BulkReport> {
     return this.#connection.call('resume', { jobIds: [jobIds].flat() });
+  }
+
+  /** Begins the leases of jobs anew: somebody is still interested. Needless while `wait` or `logs` with `follow` is under way. */
+  heartbeat(jobIds: number | readonly number[]): Promise<BulkReport> {
+    return this.#connection.call('heartbeat', { jobIds: [jobIds].flat() });
+  }
+
+  /**
+   * Opens a scope: its jobs end when it is closed, or when this process goes away, however it does.
+   *
+   * ```ts
+   * await using scope = client.scope({ name: 'load test' });
+   * await scope.submit({ command: ['./server'] });
+   * ```
+   */
+  scope(options: ScopeOptions = {}): Scope {
+    return new Scope(this, this.#connection, this.#socket, options);
+  }
+
+  /** What became of a scope, whoever opened it. @throws CorralError `SCOPE_NOT_FOUND`, a day after its close at the latest */
+  scopeReport(scope: string): Promise<ScopeReport> {
+    return this.#connection.call('scope.report', { scope });
   }
 
   /** Sends a signal to every process of running jobs. Not repeated after a lost connection: it might arrive twice. */
@@ -452,6 +513,11 @@ export class Client implements AsyncDisposable {
     this.close();
   }
 
+  /** The scope that this process runs in. */
+  get #scope(): string | undefined {
+    return (this.#env ?? process.env)[scopeVariable];
+  }
+
   /** What the caller lends a job that does not name it itself. A folder that has gone is no harm to one that does. */
   #fromCaller({ env, cwd }: Partial<JobSpec>): Pick<JobSpec, 'env' | 'cwd'> {
     return {
@@ -464,6 +530,10 @@ export class Client implements AsyncDisposable {
 function toSpec(request: JobRequest): Partial<JobSpec> & { command: string[] } {
   const { shell, command, ...rest } = request;
   return { ...rest, command: command ?? ['/bin/sh', '-c', shell] };
+}
+
+function inScope(scope: string | undefined): { scope?: string } {
+  return scope === undefined || scope === '' || scope === noScope ? {} : { scope };
 }
 
 function definedOnly(env: Readonly<Record<string, string | undefined>>): Record<string, string> {

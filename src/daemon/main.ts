@@ -145,6 +145,7 @@ async function main(): Promise<void> {
       freeze: (jobId) => runner.freeze(jobId),
       thaw: (jobId) => runner.thaw(jobId),
       sample: (checks) => sampler.take(checks),
+      countAlive: (jobIds) => runner.countAlive(jobIds),
     },
     output,
     clock,

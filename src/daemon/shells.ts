@@ -14,6 +14,8 @@ export interface ProcessShell {
   thaw(jobId: number): void;
   /** Answers with a `sampled` for each. */
   sample(checks: readonly IdleCheck[]): void;
+  /** Live processes of these jobs together, whatever is thought of their status. */
+  countAlive(jobIds: readonly number[]): number;
 }
 
 export interface OutputShell {

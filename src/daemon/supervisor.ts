@@ -4,7 +4,14 @@
  * Events are gathered for one turn of Node's event loop, decided one after another, committed together, and only then acted
  * upon. Whatever an action brings about comes back as another event. Nothing else changes state.
  */
-import { CorralError, type GroupView, type JobStatus, type StuckJob, unreachable } from '../protocol/index.ts';
+import {
+  CorralError,
+  type GroupView,
+  type JobStatus,
+  type ScopeReport,
+  type StuckJob,
+  unreachable,
+} from '../protocol/index.ts';
 import {
   apply,
   asksForRecord,
@@ -15,6 +22,7 @@ import {
   type EndedJobs,
   type Event,
   emptyState,
+  endLeftovers,
   type Group,
   groupEnters,
   groupView,
@@ -28,18 +36,21 @@ import {
   type Request,
   reachesProcesses,
   recover,
+  restoreScopes,
   retriesHeldBack,
   revived,
   type State,
   type StuckCriteria,
   schedule,
+  scopeReport,
   settleDependents,
+  settleScopes,
   stalledJobs,
   stuckJobs,
   Waits,
   waitingFor,
 } from './core/index.ts';
-import { Alarm, Answers, type Entry, Ledger, logTransitions, Watchers } from './loop/index.ts';
+import { Alarm, Answers, type Entry, Ledger, logTransitions, ScopeWatchers, Watchers } from './loop/index.ts';
 import type { Clock, Log, OutputShell, ProcessShell } from './shells.ts';
 import type { Snapshot, Store } from './store/index.ts';
 
@@ -64,7 +75,7 @@ const storeRetryMs = 500;
 /** How long a daemon that stops goes on trying to write down how its jobs ended. A service manager waits for it. */
 const lastWriteMs = 3_000;
 
-const noFacts = { ended: new Map<number, Job>(), known: new Map<string, Job>(), tier: '' };
+const noFacts = { ended: new Map<number, Job>(), known: new Map<string, Job>(), tier: '', isKnown: false };
 
 export class Supervisor {
   readonly #options: SupervisorOptions;
@@ -80,6 +91,7 @@ export class Supervisor {
   #recovered: readonly Change[] = [];
   #drained: { readonly atMonoMs: number; wasSaid: boolean } | null = null;
   readonly #watchers = new Watchers();
+  readonly #scopeWatchers = new ScopeWatchers();
 
   constructor(options: SupervisorOptions) {
     this.#options = options;
@@ -133,6 +145,7 @@ export class Supervisor {
     const known = new Set(snapshot.groups.map((group) => group.name));
     const entering = (groups: readonly Group[]) => groups.flatMap((group) => groupEnters(group, now));
     const added = entering(defaultGroups.filter((group) => !known.has(group.name)));
+    restoreScopes(this.#state, snapshot.scopes, now);
     const jobs = revived(snapshot.jobs, now);
     const loaded = jobs.map((after): Change => ({ kind: 'job', before: null, after }));
     apply(this.#state, [...entering(snapshot.groups), ...added, ...loaded]);
@@ -140,9 +153,11 @@ export class Supervisor {
     const lost = recover(jobs, (job) => output.facts(job).bytes, now);
     const { changes: recovered } = settleDependents(this.#state, { changes: lost, effects: [] }, now);
     apply(this.#state, recovered);
-    store.commit([...added, ...recovered], now.wallMs);
-    logTransitions(this.#options.log, recovered);
-    this.#recovered = recovered;
+    const { changes: leftovers } = settleDependents(this.#state, endLeftovers(this.#state, now), now);
+    apply(this.#state, leftovers);
+    store.commit([...added, ...recovered, ...leftovers], now.wallMs);
+    logTransitions(this.#options.log, [...recovered, ...leftovers]);
+    this.#recovered = [...recovered, ...leftovers];
     return jobs.filter(({ phase }) => phase.status !== 'queued').length;
   }
 
@@ -227,6 +242,36 @@ export class Supervisor {
     return this.#watchers.onNextEvent(onChange);
   }
 
+  /** A client holds a call on these jobs, until the function that is returned is called. */
+  attach(jobIds: readonly number[]): () => void {
+    this.emit({ type: 'attached', jobIds });
+    return () => this.emit({ type: 'detached', jobIds });
+  }
+
+  /** The connection of a client that held a scope is closed. */
+  scopeClientGone(scope: string): void {
+    this.emit({ type: 'scopeClientGone', scope });
+  }
+
+  /** @throws CorralError `SCOPE_NOT_FOUND` */
+  scope(id: string): ScopeReport {
+    const known = this.#state.scopes.get(id) ?? this.#options.store.findScope(id);
+    if (known === null)
+      throw new CorralError(
+        'SCOPE_NOT_FOUND',
+        `There is no scope ${id.slice(0, 100)}, or its report is not kept any more.`,
+      );
+    const jobIds = [...(this.#state.scopes.get(id)?.live ?? [])];
+    const live = jobIds.flatMap((jobId) => this.#state.live.get(jobId) ?? []);
+    const isClosing = known.scope.phase.status === 'closing';
+    return scopeReport(known, live, isClosing ? this.#options.processes.countAlive(jobIds) : null);
+  }
+
+  /** Calls back once, when a scope is closed and empty. Returns how to give up. */
+  onScopeClosed(id: string, onClosed: () => void): () => void {
+    return this.#scopeWatchers.add(id, onClosed);
+  }
+
   #planTurn(): void {
     if (this.#turnIsPlanned) return;
     this.#turnIsPlanned = true;
@@ -260,6 +305,7 @@ export class Supervisor {
       if (complete !== null) take(decide(this.#state, complete, now));
     }
     take(schedule(this.#state, this.#options.processes.tier, now));
+    take(settleScopes(this.#state));
     try {
       this.#ledger.commit(changes, now.wallMs);
     } catch (error) {
@@ -294,7 +340,8 @@ export class Supervisor {
       logTransitions(this.#options.log, changes);
       // That a job is over already is no answer either while that is not written down.
       const isWritten = !('jobIds' in event) || event.jobIds.every((jobId) => this.#ledger.isWritten(jobId));
-      const isCertain = (effect: Effect) => reachesProcesses(effect) || (changes.length === 0 && isWritten);
+      const needsRecord = changes.some(isLasting);
+      const isCertain = (effect: Effect) => reachesProcesses(effect) || (!needsRecord && isWritten);
       for (const effect of effects.filter(isCertain)) this.#tryToAct(effect);
       if ('request' in event)
         this.#answers.reject(
@@ -305,7 +352,7 @@ export class Supervisor {
           ),
         );
       // What the store would not keep in any case need not wait for it: checks for idleness go on by the second.
-      if (changes.length === 0 || (!changes.some(isLasting) && effects.every(isCertain))) continue;
+      if (changes.length === 0 || (!needsRecord && effects.every(isCertain))) continue;
       this.#ledger.postpone({ changes, effects: effects.filter((effect) => !isCertain(effect)), wallMs: now.wallMs });
     }
     this.#retry ??= setTimeout(() => this.#catchUp(), storeRetryMs);
@@ -368,8 +415,10 @@ export class Supervisor {
       }
       case 'runPending':
         return { ...event, tier: this.#options.processes.tier };
+      case 'openScope':
+        return { ...event, isKnown: this.#options.store.findScope(event.scope) !== null };
       default:
-        return 'jobIds' in event ? { ...event, ended: this.#endedOf(event.jobIds) } : event;
+        return 'ended' in event && 'jobIds' in event ? { ...event, ended: this.#endedOf(event.jobIds) } : event;
     }
   }
 
@@ -423,6 +472,12 @@ export class Supervisor {
       }
       case 'finished':
         return this.#waits.jobEnded(effect.job.id);
+      case 'countScope': {
+        const processesLeft = processes.countAlive(effect.jobIds);
+        return this.emit({ type: 'scopeCounted', scope: effect.scope, processesLeft });
+      }
+      case 'scopeClosed':
+        return this.#scopeWatchers.closed(effect.scope);
       default:
         return unreachable(effect);
     }

@@ -12,5 +12,6 @@ export * from './methods.ts';
 export * from './paths.ts';
 export * from './policies.ts';
 export * from './rpc.ts';
+export * from './scopes.ts';
 export * from './units.ts';
 export * from './version.ts';

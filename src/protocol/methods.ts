@@ -20,6 +20,7 @@ import {
   stuckJobSchema,
 } from './jobs.ts';
 import { durationMs } from './policies.ts';
+import { scopeIdSchema, scopeNameSchema, scopeReportSchema } from './scopes.ts';
 
 /** Most jobs that one call may name: the report on each must fit a frame. */
 export const maxJobIds = 5_000;
@@ -146,6 +147,7 @@ export const methods = {
       'GROUP_NOT_FOUND',
       'PROFILE_NOT_FOUND',
       'JOB_NOT_FOUND',
+      'SCOPE_CLOSED',
       'QUEUE_FULL',
       'DISK_LOW',
       'IDEMPOTENCY_MISMATCH',
@@ -163,6 +165,7 @@ export const methods = {
       'GROUP_NOT_FOUND',
       'PROFILE_NOT_FOUND',
       'JOB_NOT_FOUND',
+      'SCOPE_CLOSED',
       'QUEUE_FULL',
       'DISK_LOW',
       'IDEMPOTENCY_MISMATCH',
@@ -186,6 +189,7 @@ export const methods = {
       'What a submit would make of a job: every default filled in, with the policies in force and where each comes from. It is refused as a submit would be. Nothing is submitted.',
     repeat: 'safe',
     errors: [
+      'SCOPE_CLOSED',
       'GROUP_NOT_FOUND',
       'PROFILE_NOT_FOUND',
       'QUEUE_FULL',
@@ -333,6 +337,15 @@ export const methods = {
     }),
     result: bulkReportSchema,
   },
+  heartbeat: {
+    about:
+      'Says that somebody is still interested in these jobs: their leases begin anew. A client that holds `wait` or `logs` on a job need not say so.',
+    repeat: 'safe',
+    errors: [],
+    errorsPerJob: ['JOB_NOT_FOUND', 'JOB_NOT_RUNNING'],
+    params: z.strictObject({ jobIds }),
+    result: bulkReportSchema,
+  },
   signal: {
     about: 'Sends a signal to every process of running jobs.',
     repeat: 'once',
@@ -379,7 +392,7 @@ export const methods = {
       'Puts jobs that have ended back into their queues, as the same jobs with one more attempt to come. Earlier attempts and events stay. One that was never started waits for its dependencies again.',
     repeat: 'once',
     errors: ['SHUTTING_DOWN', 'DISK_LOW', 'STORE_FAILED'],
-    errorsPerJob: ['JOB_NOT_FOUND', 'JOB_RUNNING', 'GROUP_NOT_FOUND', 'QUEUE_FULL'],
+    errorsPerJob: ['SCOPE_CLOSED', 'JOB_NOT_FOUND', 'JOB_RUNNING', 'GROUP_NOT_FOUND', 'QUEUE_FULL'],
     params: z.strictObject({ jobIds }),
     result: bulkReportSchema,
   },
@@ -504,6 +517,39 @@ export const methods = {
       loadedAt: z.string().describe('When it was read.'),
       error: z.string().nullable().describe('Why the file as it is now is not in force.'),
     }),
+  },
+  'scope.open': {
+    about:
+      'Opens a scope: a bag of jobs that end when it is closed, or when this connection ends, whichever comes first. A client whose connection was lost because the daemon restarted says it again with the same id, within 10 s, and goes on.',
+    repeat: 'safe',
+    errors: ['SCOPE_CLOSED', 'TOO_MANY_SCOPES', 'SHUTTING_DOWN', 'STORE_FAILED'],
+    params: z.strictObject({
+      scope: scopeIdSchema
+        .optional()
+        .describe(
+          'An id that nobody can guess, such as a UUID: 16 to 100 letters, digits, `_` and `-`. One that is open: this connection holds it, too. Absent: the daemon draws one.',
+        ),
+      name: scopeNameSchema.optional().describe('A label for people.'),
+    }),
+    result: z.object({ scope: z.string().describe('For `scope` of a JobSpec.') }),
+  },
+  'scope.close': {
+    about:
+      'Ends all jobs of a scope at once, with cause `scope`: queued ones without having run, the others with their own grace. It takes no more jobs. Answers when all have ended, or after `holdMs`.',
+    repeat: 'safe',
+    errors: ['SCOPE_NOT_FOUND', 'STORE_FAILED'],
+    params: z.strictObject({
+      scope: scopeIdSchema,
+      holdMs: holdMs.describe(`How long the answer may wait, in ms. Absent: ${maxHoldMs}.`),
+    }),
+    result: scopeReportSchema,
+  },
+  'scope.report': {
+    about: 'What became of the jobs of a scope. Kept for 24 h after it was closed, of the newest 1,000 that were.',
+    repeat: 'safe',
+    errors: ['SCOPE_NOT_FOUND'],
+    params: z.strictObject({ scope: scopeIdSchema }),
+    result: scopeReportSchema,
   },
   'daemon.status': {
     about: 'What the daemon is, where its things are, and how many jobs it has in each status.',

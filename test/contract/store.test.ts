@@ -16,6 +16,7 @@ import {
   type JobPhase,
   justQueued,
   justRunning,
+  type Scope,
   withAttempt,
   withPhase,
 } from '../../src/daemon/core/index.ts';
@@ -79,7 +80,7 @@ const lives: Record<JobStatus, { states: Job[]; comesBackAs?: JobPhase }> = (() 
       comesBackAs: { status: 'starting', stopRequested: null },
     },
     running: {
-      states: [first, starting, withPhase(running, { ...justRunning, deadlineMonoMs: 77 })],
+      states: [first, starting, withPhase(running, { ...justRunning, deadlineMonoMs: 77, leaseUntilMonoMs: 78 })],
       comesBackAs: justRunning,
     },
     stopping: {
@@ -145,7 +146,7 @@ function storeContract(name: string, place: (t: TestContext) => Place): void {
     test('a new store is empty, and ids begin at 1', (t) => {
       const store = place(t).open();
       const { instance, ...snapshot } = store.load();
-      assert.deepEqual(snapshot, { groups: [], jobs: [], nextJobId: 1 });
+      assert.deepEqual(snapshot, { groups: [], jobs: [], scopes: [], nextJobId: 1 });
       assert.ok(Number.isInteger(instance) && instance >= 0 && instance <= 0xffff_ffff);
       assert.equal(store.load().instance, instance);
     });
@@ -196,6 +197,92 @@ function storeContract(name: string, place: (t: TestContext) => Place): void {
         again.load().groups.find(({ name }) => name === other.name),
         revived,
       );
+    });
+  });
+
+  describe(`${name}: scopes`, () => {
+    const open = (id: string, label: string | null = null): Scope => ({
+      id,
+      name: label,
+      openedWallMs: wallMs,
+      phase: { status: 'open', clients: 3, returnByMonoMs: 7 },
+    });
+    const closing = (scope: Scope): Scope => ({
+      ...scope,
+      phase: { status: 'closing', end: 'client-gone', closedWallMs: wallMs + 1, jobIds: [1, 2], stage: 'ending' },
+    });
+    const closed = (scope: Scope, closedWallMs = wallMs + 1, tally = { ended: 0, cleaned: 0 }): Scope => ({
+      ...scope,
+      phase: { status: 'closed', end: 'client-gone', closedWallMs, processesLeft: 2, tally },
+    });
+    const put = (before: Scope | null, after: Scope): Change => ({ kind: 'scope', before, after });
+    const cancelled: JobPhase = { status: 'cancelled', cause: 'scope', finishedWallMs: wallMs };
+
+    test('come back as they were, as far as that outlives a daemon', (t) => {
+      const { store, places } = opened(t);
+      const [one, two, three] = ['scope-number-1', 'scope-number-2', 'scope-number-3'].map((id) => open(id, 'Ü 🐎'));
+      assert.ok(one && two && three);
+      store.commit([put(null, one), put(null, two), put(null, three)], wallMs);
+      store.commit([put(two, closing(two)), put(three, closing(three))], wallMs);
+      store.commit([put(closing(three), closed(three))], wallMs);
+      const again = places.reopen?.(store) ?? store;
+      const none = { ended: 0, cleaned: 0 };
+      assert.deepEqual(
+        again.load().scopes.toSorted((a, b) => (a.scope.id < b.scope.id ? -1 : 1)),
+        [
+          { scope: { ...one, phase: { status: 'open', clients: 0, returnByMonoMs: null } }, ...none },
+          { scope: { ...two, phase: { ...closing(two).phase, jobIds: [] } }, ...none },
+        ],
+      );
+      assert.deepEqual(again.findScope(three.id), { scope: closed(three), ...none });
+      assert.equal(again.findScope('scope-number-4'), null);
+    });
+
+    test('know how many of their jobs have ended, whatever became of the records', (t) => {
+      const { store, places } = opened(t);
+      const scope = open('scope-number-1');
+      store.commit([put(null, scope)], wallMs);
+      const jobs = [1, 2, 3, 4].map((id) => queued(id, id === 4 ? {} : { scope: scope.id })) as [Job, Job, Job, Job];
+      store.commit(jobs.map(added), wallMs);
+      store.commit([moved(jobs[0], withPhase(jobs[0], failed)), moved(jobs[1], withPhase(jobs[1], cancelled))], wallMs);
+      store.commit([moved(jobs[3], withPhase(jobs[3], cancelled))], wallMs);
+      store.commit([removed(1), removed(2)], wallMs);
+      const again = places.reopen?.(store) ?? store;
+      assert.deepEqual(
+        again.load().scopes.map(({ ended, cleaned }) => [ended, cleaned]),
+        [[2, 1]],
+      );
+    });
+
+    test('that run a job again do not count it as ended', (t) => {
+      const { store } = opened(t);
+      const scope = open('scope-number-1');
+      const job = queued(1, { scope: scope.id });
+      const ended = withPhase(job, cancelled);
+      store.commit([put(null, scope), added(job)], wallMs);
+      store.commit([moved(job, ended)], wallMs);
+      store.commit([moved(ended, job)], wallMs);
+      assert.deepEqual([store.findScope(scope.id)?.ended, store.findScope(scope.id)?.cleaned], [0, 0]);
+    });
+
+    test('are kept for a day, the newest thousand, and as long as they are not over', (t) => {
+      const { store } = opened(t);
+      const dayMs = 86_400_000;
+      const end = (scope: Scope, at: number) => store.commit([put(null, scope), put(scope, closed(scope, at))], at);
+      const kept = (id: string) => store.findScope(id) !== null;
+      const left = open('scope-left-open');
+      store.commit([put(null, left)], wallMs);
+      end(open('scope-of-monday'), wallMs);
+      end(open('scope-within-a-day'), wallMs + dayMs);
+      assert.ok(kept('scope-of-monday') && kept('scope-within-a-day'));
+      end(open('scope-a-day-later'), wallMs + dayMs + 1);
+      assert.deepEqual(['scope-of-monday', 'scope-within-a-day', left.id].map(kept), [false, true, true]);
+      const others = Array.from({ length: 999 }, (_, n) => open(`scope-number-${n}`));
+      store.commit(
+        others.flatMap((scope, n) => [put(null, scope), put(scope, closed(scope, wallMs + dayMs + 2 + n))]),
+        wallMs,
+      );
+      assert.deepEqual(['scope-within-a-day', 'scope-a-day-later', left.id].map(kept), [false, true, true]);
     });
   });
 

@@ -289,7 +289,7 @@ test('--help of each verb has an example', async (t) => {
     .filter((verb) => verb !== 'help');
   assert.deepEqual(
     verbs.join(' '),
-    'run attach submit ls show top logs wait cancel kill pause resume edit move retry rm stuck progress result group run-pending events health doctor config daemon completion',
+    'run attach submit ls show top logs wait cancel kill heartbeat pause resume edit move retry rm stuck progress result scope group run-pending events health doctor config daemon completion',
   );
   const subverbs = ['ls', 'add', 'set', 'rm', 'pause', 'resume']
     .map((verb) => ['group', verb])

@@ -107,6 +107,9 @@ function tellEffect(effect: Effect): string {
       return 'go on';
     case 'sample':
       return `sample ${effect.checks.map(({ job }) => job.id).join(', ')}`;
+    case 'countScope':
+    case 'scopeClosed':
+      return `${effect.type} ${effect.scope}`;
     default:
       return `${effect.type} ${effect.jobId}`;
   }

@@ -26,6 +26,7 @@ interface Step {
 
 const env = { PATH: '/usr/bin:/bin', LANG: 'C.UTF-8' };
 const cwd = '/home/ann';
+const scope = '4f6d1c0a9b3e4d7f8a2b5c6d7e8f9012';
 
 /** In a fresh daemon, so the ids are known beforehand. */
 const steps: readonly Step[] = [
@@ -65,6 +66,7 @@ const steps: readonly Step[] = [
   { method: 'list', params: { statuses: ['running', 'stopping'], order: 'newest', limit: 1 } },
   { method: 'select', params: { group: 'default', name: 'test*' } },
   { method: 'usage', params: { jobIds: [2], processes: true } },
+  { method: 'heartbeat', params: { jobIds: [1, 2] } },
   { method: 'signal', params: { jobIds: [1, 2], signal: 'SIGCONT' } },
   { method: 'pause', params: { jobIds: [1, 2] } },
   { method: 'resume', params: { jobIds: [2] } },
@@ -100,6 +102,17 @@ const steps: readonly Step[] = [
   { method: 'edit', params: { jobId: 6, edit: { priority: 9, env: { set: { LANG: 'C' } }, delayMs: 60_000 } } },
   { method: 'move', params: { jobIds: [6, 99], group: 'default' } },
   { method: 'retry', params: { jobIds: [1, 6] } },
+  { method: 'scope.open', params: { scope, name: 'load test' } },
+  {
+    method: 'submitBatch',
+    params: {
+      defaults: { env, cwd: '/tmp', scope },
+      jobs: [{ command: ['sleep', '60'] }, { command: ['sleep', '60'], delayMs: 3_600_000 }],
+    },
+    isSilent: true,
+  },
+  { method: 'scope.close', params: { scope, holdMs: 60_000 } },
+  { method: 'scope.report', params: { scope } },
   { method: 'daemon.status', params: {} },
   { method: 'get', params: { jobId: 99 }, name: 'error' },
   { method: 'hello', params: { protocols: [7] }, name: 'mismatch' },

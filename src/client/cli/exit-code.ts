@@ -30,6 +30,21 @@ export function exitStatusOf(verb: string): readonly ExitStatus[] {
       [String(exitCodes.ourFailure), 'corral itself failed; the message says how.'],
     ];
   }
+  if (verb === 'scope') {
+    return [
+      [
+        '0 to 255',
+        "The command's own exit code. With --report: 0, or 1 if something is left or there is no such scope.",
+      ],
+      ['128+n', 'The command was ended by signal n.'],
+      [
+        String(exitCodes.ourFailure),
+        'Not all jobs of the scope could be ended, or corral itself failed: no daemon answers.',
+      ],
+      ['126, 127', 'The command is not executable, or there is no such program.'],
+      [String(exitCodes.usage), 'The command line is wrong.'],
+    ];
+  }
   const interrupted = 128 + os.constants.signals.SIGTERM;
   const ofAJob: readonly ExitStatus[] = [
     ['0', 'The job succeeded: its exit code is 0, or one of its success codes.'],
@@ -117,6 +132,9 @@ export function explainEnd(job: JobView): string | null {
       return `job ${job.id} was cancelled`;
     case 'output-limit':
       return `job ${job.id} was ended: ${job.message}`;
+    case 'lease':
+    case 'scope':
+      return `job ${job.id} was ended${job.message === null ? ` (${job.cause})` : `: ${job.message}`}`;
     case 'supervisor-lost':
       return `job ${job.id} was ended because the daemon died or stopped while it ran; submit with --on-supervisor-lost retry to have such jobs run again`;
     default:

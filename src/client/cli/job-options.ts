@@ -9,10 +9,12 @@ import {
   hookMoments,
   type IdleSignal,
   idleSignals,
+  noScope,
   parseDuration,
   parseSize,
   pathFromText,
   retryableCauses,
+  scopeVariable,
   showBytes,
 } from '../../protocol/index.ts';
 import { callerEnvironment, callerFolder } from '../caller.ts';
@@ -34,6 +36,7 @@ interface JobFlags {
   readonly successCodes?: number[];
   readonly onSupervisorLost?: 'fail' | 'retry';
   readonly notify?: HookSpec[];
+  readonly scope?: string;
   readonly idempotencyKey?: string;
   readonly delay?: number | 'off';
   readonly at?: Date;
@@ -72,6 +75,7 @@ export function addJobOptions(command: Command): Command {
     .option('--stdin <file>', 'what it reads as standard input (default: /dev/null)')
     .option('--split-output', 'keep stdout and stderr apart, in two files')
     .option('--success-codes <codes>', 'exit codes that count as success, such as 0,3 (default: 0)', asExitCodes)
+    .option('--scope <scope>', 'the scope that it ends with, or none (default: $CORRAL_SCOPE, as corral scope sets it)')
     .option('--idempotency-key <key>', 'submitting again with the same key gives the same job')
     .optionsGroup(policies)
     .option('--profile <profile>', 'the set of policies that it starts from (default: default)')
@@ -161,11 +165,12 @@ export function jobSettings(flags: JobFlags): Partial<JobRequest> & { command?: 
     group: flags.group,
     priority: flags.priority,
     cwd: absolute(flags.cwd ?? '.'),
-    env: { ...callerEnvironment(process.env), ...flags.env },
+    env: { ...environmentFor(flags.scope), ...flags.env },
     stdin: flags.stdin === undefined ? undefined : readableFile(flags.stdin),
     splitOutput: flags.splitOutput,
     successCodes: flags.successCodes,
     hooks: flags.notify,
+    scope: flags.scope,
     idempotencyKey: flags.idempotencyKey,
     ...startSettings(flags),
     profile: flags.profile,
@@ -240,6 +245,13 @@ function startSettings({ delay, at, startDeadline, after, afterAny }: JobFlags) 
     after: after ?? afterAny,
     afterMode: afterAny === undefined ? undefined : ('any' as const),
   };
+}
+
+/** What a job outside of all scopes submits is outside as well. */
+function environmentFor(scope: string | undefined): Record<string, string> {
+  const env = callerEnvironment(process.env);
+  if (scope === noScope) delete env[scopeVariable];
+  return env;
 }
 
 /** Where the path itself says it all, the current folder may even be gone. */

@@ -11,6 +11,7 @@ import { addEdit } from './verbs/edit.ts';
 import { addEvents } from './verbs/events.ts';
 import { addGroup } from './verbs/group.ts';
 import { addHealth } from './verbs/health.ts';
+import { addHeartbeat } from './verbs/heartbeat.ts';
 import { addHelp } from './verbs/help.ts';
 import { addKill } from './verbs/kill.ts';
 import { addLogs } from './verbs/logs.ts';
@@ -24,6 +25,7 @@ import { addRetry } from './verbs/retry.ts';
 import { addRm } from './verbs/rm.ts';
 import { addRun } from './verbs/run.ts';
 import { addRunPending } from './verbs/run-pending.ts';
+import { addScope } from './verbs/scope.ts';
 import { addShow } from './verbs/show.ts';
 import { addStuck } from './verbs/stuck.ts';
 import { addSubmit } from './verbs/submit.ts';
@@ -42,6 +44,7 @@ const verbs: readonly ((program: Command) => void)[] = [
   addWait,
   addCancel,
   addKill,
+  addHeartbeat,
   addPause,
   addResume,
   addEdit,
@@ -51,6 +54,7 @@ const verbs: readonly ((program: Command) => void)[] = [
   addStuck,
   addProgress,
   addResult,
+  addScope,
   addGroup,
   addRunPending,
   addEvents,

@@ -39,7 +39,7 @@ const foldedReasons: Readonly<Record<string, string>> = {
   JOB_RUNNING: 'have not ended; wait for them, or end them first (corral cancel)',
   JOB_NOT_QUEUED: 'have started or ended, so they cannot be changed any more',
   QUEUE_FULL: 'find no room in the queue of the group; try again when some have started',
-  JOB_NOT_RUNNING: 'do not run, or are being ended, so they cannot be signalled, paused or resumed',
+  JOB_NOT_RUNNING: 'do not run, or are being ended, so they cannot be signalled, paused, resumed or kept alive',
 };
 
 /** Why jobs failed: a line for each reason, not for each of the thousand jobs of a range. */

@@ -3,7 +3,8 @@ import { CorralError } from '../../protocol/index.ts';
 import { type Decision, groupNotFound, jobNotFound, nothing, refuse } from './decision.ts';
 import { behindThose, failFor, isFailure } from './dependencies.ts';
 import type { Effect, Event } from './events.ts';
-import { type Change, type Instant, type Job, type JobDefinition, justQueued, type State } from './model.ts';
+import { type Change, type Instant, type Job, type JobDefinition, justQueued, noClient, type State } from './model.ts';
+import { whyScopeIsClosed } from './scopes.ts';
 import { settledView } from './view.ts';
 import { firstQueueRecord, inQueue } from './waiting.ts';
 
@@ -30,6 +31,8 @@ export function submit(state: State, event: Extract<Event, { type: 'submit' }>, 
       submitted.push({ id: twin.id, created: false });
       continue;
     }
+    const closed = whyScopeIsClosed(state, definition.scope);
+    if (closed !== null) return refuse(event.request, 'SCOPE_CLOSED', closed);
     const more = (added.get(definition.group) ?? 0) + 1;
     const noRoom = roomProblem(state, definition.group, more);
     if (noRoom !== null) return refuse(event.request, noRoom.code, noRoom.message);
@@ -96,6 +99,7 @@ export function newJob(id: number, definition: JobDefinition, now: Instant): Job
     attempts: [],
     queue: firstQueueRecord({ definition }, now),
     expiresWallMs: null,
+    client: noClient,
     warnings: [],
   };
   return inQueue(job, now);

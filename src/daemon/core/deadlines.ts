@@ -1,12 +1,17 @@
 import type { Heap } from './heap.ts';
 import { type DeadlineEntry, deadlineOf, earliest, type Instant, idleCheckOf, type Job, type State } from './model.ts';
+import { nextScopeDeadline } from './scopes.ts';
 
 /** When a job wants something, as it now stands. */
 type Wish = (job: Job) => number | null;
 
-/** The next time at which some job wants to be looked at, or a group has a token for one that waits; `null`: there is none. */
+/** The next time at which some job wants to be looked at, a group has a token for one that waits, or a scope's client is waited for no longer; `null`: there is none. */
 export function nextDeadline(state: State): number | null {
-  const times = [next(state, state.deadlines, deadlineOf), next(state, state.idleChecks, idleCheckOf)];
+  const times = [
+    next(state, state.deadlines, deadlineOf),
+    next(state, state.idleChecks, idleCheckOf),
+    nextScopeDeadline(state),
+  ];
   for (const { bucket } of state.groups.values()) times.push(bucket.wakeAtMonoMs);
   return earliest(...times);
 }

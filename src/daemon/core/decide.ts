@@ -16,6 +16,7 @@ import { addGroup, removeGroup, setGroup } from './groups.ts';
 import { describeHookFailure } from './hooks.ts';
 import { lookAtDue, sampled } from './idle.ts';
 import { lackedSpace, launched } from './launching.ts';
+import { clientMoved, heartbeat, leaseEndMessage } from './lease.ts';
 import { runPending } from './manual.ts';
 import { currentAttempt, type Instant, type Job, type State } from './model.ts';
 import { outputKept, outputMeasured } from './output-limit.ts';
@@ -24,6 +25,7 @@ import { wake } from './queue.ts';
 import { noteProgress, reported, reportsRead } from './reports.ts';
 import { retry } from './rerun.ts';
 import { paceRetries, setRetryPace, waitsForRetry } from './retry.ts';
+import { closeDeserted, closeOnRequest, openScope, scopeClientGone, scopeCounted } from './scopes.ts';
 import { kill, shutdown, stop, stopFor } from './stopping.ts';
 import { resetStuck } from './stuck.ts';
 import { waitedEnough } from './waiting.ts';
@@ -97,6 +99,19 @@ function decideAlone(state: State, event: Event, now: Instant): Decision {
       return pauseGroup(state, event, now);
     case 'resumeGroup':
       return resumeGroup(state, event, now);
+    case 'attached':
+    case 'detached':
+      return merge(event.jobIds.map((jobId) => clientMoved(state, jobId, event.type, now)));
+    case 'heartbeat':
+      return heartbeat(state, event, now);
+    case 'openScope':
+      return openScope(state, event, now);
+    case 'closeScope':
+      return closeOnRequest(state, event, now);
+    case 'scopeClientGone':
+      return scopeClientGone(state, event.scope, now);
+    case 'scopeCounted':
+      return scopeCounted(state, event.scope, event.processesLeft);
     case 'launched':
       return launched(state, event, now);
     case 'launchFailed':
@@ -145,6 +160,7 @@ function tick(state: State, now: Instant): Decision {
     ...due.filter((job) => !isRetryDue(job)).map((job) => overdue(job, now)),
     paceRetries(state.retryPace, due.filter(isRetryDue), (job) => waitedEnough(job, now), now),
     wake(state, now),
+    closeDeserted(state, now),
     lookAtDue(unchecked, now),
   ]);
 }
@@ -177,9 +193,11 @@ function overdue(job: Job, now: Instant): Decision {
       return replace(job, waitedEnough(job, now));
     }
     case 'running': {
-      const { deadlineMonoMs, paused } = job.phase;
+      const { deadlineMonoMs, leaseUntilMonoMs, paused } = job.phase;
       if (paused === null && deadlineMonoMs !== null && deadlineMonoMs <= now.monoMs)
         return stopFor('max-runtime', job, now);
+      if (paused === null && leaseUntilMonoMs !== null && leaseUntilMonoMs <= now.monoMs)
+        return stopFor('lease', job, now, leaseEndMessage(job));
       return noteProgress(job, now);
     }
     case 'stopping':

@@ -127,6 +127,27 @@ export type Event =
       readonly running: 'pause' | 'letRun';
     }
   | { readonly type: 'resumeGroup'; readonly request: RequestId; readonly name: string }
+  /** Clients hold calls on these jobs from now on, or do not any more. */
+  | { readonly type: 'attached' | 'detached'; readonly jobIds: readonly number[] }
+  | {
+      readonly type: 'heartbeat';
+      readonly request: RequestId;
+      readonly jobIds: readonly number[];
+      readonly ended: EndedJobs;
+    }
+  /** A client opens a scope, or comes back to one that is open. */
+  | {
+      readonly type: 'openScope';
+      readonly request: RequestId;
+      readonly scope: string;
+      readonly name: string | null;
+      /** Whether there is, or was, a scope of this id. */
+      readonly isKnown: boolean;
+    }
+  | { readonly type: 'closeScope'; readonly request: RequestId; readonly scope: string }
+  /** The connection of a client that had opened the scope, or come back to it, is closed. */
+  | { readonly type: 'scopeClientGone'; readonly scope: string }
+  | { readonly type: 'scopeCounted'; readonly scope: string; readonly processesLeft: number }
   | { readonly type: 'launched'; readonly jobId: number; readonly leader: ProcessIdentity }
   | { readonly type: 'launchFailed'; readonly jobId: number; readonly message: string; readonly exit: LeaderExit }
   /** There was no room on the disk for the job's output. It is no fault of the job's: it goes back to the queue. */
@@ -169,7 +190,7 @@ export type Event =
   /** End all jobs gracefully, then close. Said twice: kill them. */
   | { readonly type: 'shutdown' };
 
-type WithoutFacts<E> = E extends unknown ? Omit<E, 'request' | 'ended' | 'known' | 'tier'> : never;
+type WithoutFacts<E> = E extends unknown ? Omit<E, 'request' | 'ended' | 'known' | 'tier' | 'isKnown'> : never;
 
 /** A request before it has its number and what the store knows of the jobs that it names. */
 export type Request = WithoutFacts<Extract<Event, { request: RequestId }>>;
@@ -191,6 +212,7 @@ export function asksForRecord(event: Event): boolean {
     case 'runPending':
     case 'pauseGroup':
     case 'resumeGroup':
+    case 'openScope':
       return true;
     case 'report':
       return event.report.kind === 'result';
@@ -234,4 +256,7 @@ export type Effect =
   | { readonly type: 'thaw'; readonly jobId: number }
   /** Look at running jobs, and say what was found in a `sampled`: of every one, also where nothing could be. */
   | { readonly type: 'sample'; readonly checks: readonly IdleCheck[] }
-  | { readonly type: 'finished'; readonly job: Job };
+  | { readonly type: 'finished'; readonly job: Job }
+  /** Count the live processes of these jobs, which are all that were live when the scope was closed. */
+  | { readonly type: 'countScope'; readonly scope: string; readonly jobIds: readonly number[] }
+  | { readonly type: 'scopeClosed'; readonly scope: string };

@@ -8,6 +8,7 @@
 import { formatDuration, type IdlePolicy, unreachable } from '../../protocol/index.ts';
 import { type Decision, merge, nothing, replace } from './decision.ts';
 import type { Event } from './events.ts';
+import { lastClientMonoMs } from './lease.ts';
 import {
   currentAttempt,
   type Instant,
@@ -212,7 +213,7 @@ export function lookAtDue(jobs: readonly Job[], now: Instant): Decision {
   const checks: IdleCheck[] = [];
   const decisions = jobs.flatMap(watchedIn).map((one) => {
     const { job, phase, watch, rule } = one;
-    if (standsStill(phase)) return replace(job, withWatch(one, observe(watch, 'unseen', rule, now).watch));
+    if (phase.paused !== null) return replace(job, withWatch(one, observe(watch, 'unseen', rule, now).watch));
     if (wasHeardOf(one, now)) return replace(job, withWatch(one, observe(watch, 'heardOf', rule, now).watch));
     checks.push({ job, dueMonoMs: watch.dueMonoMs ?? now.monoMs, rule, last: watch.last });
     return replace(job, withWatch(one, { ...watch, dueMonoMs: null }));
@@ -235,7 +236,7 @@ function checked(one: Watched, sample: CheckedJob, now: Instant): Decision {
   const { job, phase, watch: before, rule } = one;
   // A look at an earlier attempt, or from before the watch began anew, says nothing.
   if (sample.attempt !== currentAttempt(job).number || before.dueMonoMs !== null) return nothing;
-  const look = standsStill(phase) ? 'unseen' : wasHeardOf(one, now) ? 'heardOf' : sample;
+  const look = phase.paused !== null ? 'unseen' : wasHeardOf(one, now) ? 'heardOf' : sample;
   const { watch, verdict } = observe(before, look, rule, now);
   const after = withWatch(one, watch);
   if (verdict !== 'idle') return replace(job, after);
@@ -262,14 +263,4 @@ function wasHeardOf({ job, watch, rule }: Watched, now: Instant): boolean {
   if (signals.includes('progress') && currentAttempt(job).progress !== watch.progress) return true;
   const client = signals.includes('client') ? lastClientMonoMs(job, now) : null;
   return client !== null && client > watch.lookedMonoMs;
-}
-
-/** When a client last showed interest in a job, now if one is attached; `null`: none has. */
-function lastClientMonoMs(_job: Job, _now: Instant): number | null {
-  return null;
-}
-
-/** Whether a client has paused it, so that its processes cannot do anything. */
-function standsStill(phase: RunningPhase): boolean {
-  return 'paused' in phase && phase.paused != null;
 }

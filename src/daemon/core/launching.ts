@@ -6,6 +6,7 @@ import { behindThose } from './dependencies.ts';
 import { finish } from './ending.ts';
 import type { Event } from './events.ts';
 import { startWatch } from './idle.ts';
+import { withLease } from './lease.ts';
 import {
   type Attempt,
   currentAttempt,
@@ -56,9 +57,12 @@ export function launched(state: State, event: Extract<Event, { type: 'launched' 
       deadlineMonoMs: maxRuntimeMs === null ? null : now.monoMs + maxRuntimeMs,
       idle: startWatch(idle, now),
     };
-    const running = withPhase(withAttempt(job, { leader: event.leader, startedWallMs: now.wallMs }), phase);
-    if (stopRequested === null && isPaused(job))
-      return replace(job, withPhase(running, standStill(phase, now)), { type: 'freeze', jobId: job.id });
+    const started = withAttempt(job, { leader: event.leader, startedWallMs: now.wallMs });
+    const running = withLease(withPhase(started, phase), now);
+    if (stopRequested === null && isPaused(job)) {
+      const still = withLease(withPhase(started, standStill(phase, now)), now);
+      return replace(job, still, { type: 'freeze', jobId: job.id });
+    }
     if (stopRequested === null) return replace(job, running);
     const stopping = stop(running, stopRequested, now);
     return merge([replace(job, running), stopping]);

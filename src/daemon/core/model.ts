@@ -17,6 +17,7 @@ import {
 import { Heap } from './heap.ts';
 import type { IdleWatch } from './idle.ts';
 import type { OutputSize } from './output-limit.ts';
+import { isLastingOfScope, neverOpened, putScope, type Scope, type ScopeState, tallyScope } from './scope-index.ts';
 
 /** The two clocks, and chance, handed in. `monoMs` never jumps and measures durations; `wallMs` is for people. */
 export interface Instant {
@@ -145,6 +146,8 @@ export interface RunningPhase {
   readonly paused: { readonly sinceMonoMs: number } | null;
   /** What is known of its idleness; `null`: its policy does not ask. */
   readonly idle: IdleWatch | null;
+  /** When its lease is over; `null`: it has none, or a client is attached. */
+  readonly leaseUntilMonoMs: number | null;
 }
 
 /** What a job has reported when, for as long as it is in its status. `null`: not yet. */
@@ -180,9 +183,19 @@ export interface StopRequest {
 
 export type StopMode = 'graceful' | 'kill';
 
+/** Clients that take an interest in a job: they hold a `wait` or `logs` call on it, or say that it should live on. */
+export interface ClientPresence {
+  /** Calls that are held now. */
+  readonly attached: number;
+  /** When the newest of them began or ended, or the newest heartbeat came; `null`: none ever has. */
+  readonly seen: Pick<Instant, 'monoMs' | 'wallMs'> | null;
+}
+
+export const noClient: ClientPresence = { attached: 0, seen: null };
+
 /**
- * A job. Of its phase, a store keeps the status and how it ended; all other data of a phase is of this daemon's life only, and
- * may change without being written down.
+ * A job. Of its phase, a store keeps the status and how it ended; all other data of a phase, and its clients, are of this daemon's
+ * life only, and may change without being written down.
  */
 export interface Job {
   readonly id: number;
@@ -193,6 +206,7 @@ export interface Job {
   readonly queue: QueueRecord;
   /** When its record is deleted, on the steady clock. `null` while it has not ended, and where it is kept. */
   readonly expiresWallMs: number | null;
+  readonly client: ClientPresence;
   /** What could not be done as asked. */
   readonly warnings: readonly string[];
 }
@@ -264,6 +278,7 @@ export type Change =
   /** Only a group without live jobs is removed. `was`: for taking it back. */
   | { readonly kind: 'groupRemoved'; readonly was: GroupState }
   | { readonly kind: 'bucket'; readonly group: string; readonly before: Bucket; readonly after: Bucket }
+  | { readonly kind: 'scope'; readonly before: Scope | null; readonly after: Scope }
   | { readonly kind: 'admission'; readonly before: Admission; readonly after: Admission }
   | { readonly kind: 'retryPace'; readonly before: RetryPace; readonly after: RetryPace };
 
@@ -312,6 +327,8 @@ export interface State {
   readonly groups: Map<string, GroupState>;
   /** By job: the queued jobs that name it in `after` and have not been started yet. */
   readonly dependents: Map<number, Set<number>>;
+  /** Scopes that are not closed, or whose last jobs are being ended. */
+  readonly scopes: Map<string, ScopeState>;
   /** May hold deadlines that no longer stand; whoever takes one out compares it with the job. */
   readonly deadlines: Heap<DeadlineEntry>;
   /**
@@ -332,6 +349,7 @@ export function emptyState(nextJobId = 1): State {
     live: new Map(),
     groups: new Map(),
     dependents: new Map(),
+    scopes: new Map(),
     deadlines: new Heap(comesBefore),
     idleChecks: new Heap(comesBefore),
   };
@@ -362,6 +380,7 @@ export const justRunning: RunningPhase = {
   status: 'running',
   startedMonoMs: 0,
   deadlineMonoMs: null,
+  leaseUntilMonoMs: null,
   paused: null,
   idle: null,
 };
@@ -420,7 +439,10 @@ export function deadlineOf(job: Job): number | null {
       return earliest(job.phase.readyAtMonoMs, job.phase.startByMonoMs);
     case 'running':
       // What it has reported is written down also while it stands still.
-      return earliest(job.phase.paused === null ? job.phase.deadlineMonoMs : null, progressDueMonoMs(job));
+      return earliest(
+        job.phase.paused === null ? earliest(job.phase.deadlineMonoMs, job.phase.leaseUntilMonoMs) : null,
+        progressDueMonoMs(job),
+      );
     case 'stopping':
       return job.phase.escalateAtMonoMs;
     default:
@@ -455,6 +477,8 @@ export function isLasting(change: Change): boolean {
         before.warnings !== after.warnings
       );
     }
+    case 'scope':
+      return isLastingOfScope(change.before, change.after);
     default:
       return true;
   }
@@ -558,6 +582,8 @@ function applyOne(state: State, change: Change): void {
     case 'bucket':
       knownGroup(state, change.group).bucket = change.after;
       return;
+    case 'scope':
+      return putScope(state.scopes, change.before, change.after);
     case 'admission':
       state.admission = change.after;
       return;
@@ -585,6 +611,8 @@ function takeBack(state: State, change: Change): void {
     case 'bucket':
       knownGroup(state, change.group).bucket = change.before;
       return;
+    case 'scope':
+      return putScope(state.scopes, change.after, change.before ?? neverOpened(change.after));
     case 'admission':
       state.admission = change.before;
       return;
@@ -605,13 +633,17 @@ function replaceJob(state: State, before: Job | null, after: Job): void {
   const { status } = after.phase;
   count(groupState, status, +1);
   replaceDependent(state, before, after);
+  if (after.definition.scope !== null)
+    tallyScope(state.scopes.get(after.definition.scope), before, after.phase === forgotten ? null : after);
   state.nextJobId = Math.max(state.nextJobId, after.id + 1);
   if (hasEnded(after.phase)) {
     state.live.delete(after.id);
     return;
   }
   state.live.set(after.id, after);
-  if (isReady(after)) groupState.ready.push({ jobId: after.id, priority: after.definition.priority });
+  // A queued job whose clients come and go keeps the entry that it has.
+  const hasEntry = before !== null && isReady(before) && before.definition === after.definition;
+  if (isReady(after) && !hasEntry) groupState.ready.push({ jobId: after.id, priority: after.definition.priority });
   const atMonoMs = deadlineOf(after);
   if (atMonoMs !== null && (before === null || deadlineOf(before) !== atMonoMs))
     state.deadlines.push({ atMonoMs, jobId: after.id });

@@ -35,6 +35,7 @@ export function goOn(phase: RunningPhase, now: Instant): RunningPhase {
     startedMonoMs: phase.startedMonoMs + stoodStillMs,
     deadlineMonoMs: later(phase.deadlineMonoMs),
     idle: watchAnew(phase.idle),
+    leaseUntilMonoMs: later(phase.leaseUntilMonoMs),
     ...(reportTimes && { reportTimes: { ...reportTimes, progressMonoMs: later(reportTimes.progressMonoMs) } }),
   };
 }

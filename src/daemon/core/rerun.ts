@@ -5,6 +5,7 @@ import { bulk, type Decision, jobNotFound, merge } from './decision.ts';
 import { behindThose, failFor, isFailure } from './dependencies.ts';
 import type { Event } from './events.ts';
 import { dependenciesOf, hasEnded, type Instant, type Job, type State } from './model.ts';
+import { whyScopeIsClosed } from './scopes.ts';
 import { freshQueueRecord, inQueue } from './waiting.ts';
 
 /**
@@ -25,7 +26,9 @@ export function retry(state: State, event: Extract<Event, { type: 'retry' }>, no
   return bulk(event.request, jobIds, (jobId) => {
     const ended = state.live.has(jobId) ? undefined : event.ended.get(jobId);
     if (ended === undefined) throw state.live.has(jobId) ? notEnded(state, jobId) : jobNotFound(jobId);
-    const { group } = ended.definition;
+    const { group, scope } = ended.definition;
+    const scopeProblem = whyScopeIsClosed(state, scope);
+    if (scopeProblem !== null) throw new CorralError('SCOPE_CLOSED', scopeProblem);
     const more = (added.get(group) ?? 0) + 1;
     const problem = roomProblem(state, group, more);
     if (problem !== null) throw problem;

@@ -36,7 +36,10 @@ export function stop(job: Job, request: StopRequest, now: Instant): Decision {
       const earlier = job.phase.stopRequested;
       const stopRequested =
         earlier === null ? request : { ...earlier, graceMs: shorterGrace(earlier.graceMs, graceMs) };
-      const caused = withAttempt(withoutRetry(job, cause), { cause: stopRequested.cause });
+      const caused = withAttempt(withoutRetry(job, cause), {
+        cause: stopRequested.cause,
+        message: stopRequested.message ?? null,
+      });
       return replace(job, withPhase(caused, { status: 'starting', stopRequested }));
     }
     case 'running': {

@@ -1,4 +1,12 @@
-import type { EventView, GroupView, Health, JobStatus, MethodResult, StuckJob } from '../../protocol/index.ts';
+import type {
+  EventView,
+  GroupView,
+  Health,
+  JobStatus,
+  MethodResult,
+  ScopeReport,
+  StuckJob,
+} from '../../protocol/index.ts';
 import type {
   Job,
   JobDefaults,
@@ -45,6 +53,13 @@ export interface SupervisorApi {
     holdMs: number,
     signal: AbortSignal,
   ): Promise<{ ended: boolean; finished: number[] }>;
+  /** A client holds a call on these jobs, until the function that is returned is called. */
+  attach(jobIds: readonly number[]): () => void;
+  scopeClientGone(scope: string): void;
+  /** @throws CorralError `SCOPE_NOT_FOUND` */
+  scope(id: string): ScopeReport;
+  /** Calls back once, when a scope is closed and empty. Returns how to give up. */
+  onScopeClosed(id: string, onClosed: () => void): () => void;
   onNextChange(jobId: number, onChange: () => void): () => void;
   /** Calls back once, when an event of any job has been written down. Returns how to give up. */
   onNextEvent(onChange: () => void): () => void;

@@ -1,4 +1,5 @@
-import { type Change, causeOfTransition, isTransition } from '../core/index.ts';
+import { unreachable } from '../../protocol/index.ts';
+import { type Change, causeOfTransition, isLastingOfScope, isTransition, type Scope } from '../core/index.ts';
 import type { Log } from '../shells.ts';
 
 /** A line for each change of a job's status, and for each job that is found to be idle. */
@@ -8,6 +9,7 @@ export function logTransitions(log: Log, changes: readonly Change[]): void {
       const { id: jobId, attempts } = change.job;
       log.info(`job ${jobId} is idle`, { jobId, attempt: attempts.length, ...(change.detail as object) });
     }
+    if (change.kind === 'scope') logScope(log, change.before, change.after);
     if (change.kind !== 'job' || !isTransition(change)) continue;
     const { before, after } = change;
     const from = before?.phase.status ?? null;
@@ -19,5 +21,24 @@ export function logTransitions(log: Log, changes: readonly Change[]): void {
       to,
       cause: causeOfTransition(before, after),
     });
+  }
+}
+
+/** A line when a scope is opened, when its jobs are to end, and when they have. */
+function logScope(log: Log, before: Scope | null, after: Scope): void {
+  if (!isLastingOfScope(before, after)) return;
+  const { id: scope, name, phase } = after;
+  switch (phase.status) {
+    case 'open':
+      return log.info('scope opened', { scope, name });
+    case 'closing':
+      return log.info('scope closing', { scope, name, end: phase.end, live: phase.jobIds.length });
+    case 'closed': {
+      const { end, processesLeft, tally } = phase;
+      const { cleaned } = tally;
+      return log.info('scope closed', { scope, name, end, ended: tally.ended - cleaned, cleaned, processesLeft });
+    }
+    default:
+      return unreachable(phase);
   }
 }

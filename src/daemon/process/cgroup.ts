@@ -69,6 +69,13 @@ export class CgroupContainment implements Containment {
     return new LeafHold(path, this.#shared);
   }
 
+  /** A leaf that is not there has nobody in it; one that a hold has given up may. */
+  countAlive(jobIds: ReadonlySet<number>): number {
+    return leavesOf(this.#place.base)
+      .filter((leaf) => jobIds.has(Number.parseInt(leaf, 10)))
+      .reduce((total, leaf) => total + alivePids(`${this.#place.base}/${leaf}`).length, 0);
+  }
+
   async sweep(lost: readonly ProcessIdentity[]): Promise<SweepReport> {
     fs.mkdirSync(this.#place.base, { recursive: true });
     const inLeaves = leavesOf(this.#place.base).flatMap((leaf) => alivePids(`${this.#place.base}/${leaf}`)).length;

@@ -13,6 +13,8 @@ export interface Containment {
   readonly killSwitch: string | null;
   /** Makes room for one attempt, or one hook, before its launch. @param name no other one has, and a file may have */
   open(name: string): Hold;
+  /** Live processes of these jobs together, as the kernel counts them; `null` where only holds can tell. */
+  countAlive(jobIds: ReadonlySet<number>): number | null;
   /** Ends everything that an earlier daemon of this state directory left behind. Call it before anything is launched. */
   sweep(lost: readonly ProcessIdentity[]): Promise<SweepReport>;
   /** Processes may have ended: attempts that drain look again. */

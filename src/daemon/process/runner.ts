@@ -1,5 +1,5 @@
 import fs from 'node:fs';
-import { isErrno, pathFromText } from '../../protocol/index.ts';
+import { isErrno, pathFromText, scopeVariable } from '../../protocol/index.ts';
 import { currentAttempt, type Event, type Job, type ProcessIdentity, type Usage } from '../core/index.ts';
 import { readBootId, readStat } from '../linux/index.ts';
 import type { Containment, Hold } from './containment.ts';
@@ -92,6 +92,17 @@ export class Runner {
     return this.#holds.get(jobId) ?? null;
   }
 
+  /** An attempt whose hold was given up was proven to be empty. Processes that cannot be counted are at least one. */
+  countAlive(jobIds: readonly number[]): number {
+    const ofHolds = () => jobIds.reduce((total, jobId) => total + (this.#countHeld(jobId) ?? 1), 0);
+    return this.#options.containment.countAlive(new Set(jobIds)) ?? ofHolds();
+  }
+
+  #countHeld(jobId: number): number | null {
+    const hold = this.#holds.get(jobId);
+    return hold === undefined ? 0 : hold.countAlive();
+  }
+
   async #spawn(job: Job, hold: Hold): Promise<{ leader: Leader; startTicks: number }> {
     const { definition } = job;
     const attempt = currentAttempt(job).number;
@@ -106,6 +117,7 @@ export class Runner {
       CORRAL_ATTEMPT: String(attempt),
       CORRAL_SOCKET: this.#options.socket,
       CORRAL_REPORT: this.#options.reportPipe,
+      ...(definition.scope === null ? {} : { [scopeVariable]: definition.scope }),
       ...hold.env,
     };
     try {

@@ -56,6 +56,10 @@ export class ScanContainment implements Containment {
     return new ScanHold(this.#marker, this.#reaper, this.#draining);
   }
 
+  countAlive(): null {
+    return null;
+  }
+
   sweep(lost: readonly ProcessIdentity[]): Promise<SweepReport> {
     return sweepProcesses({ instance: this.#marker.instance, leaders: lost });
   }
@@ -232,6 +236,8 @@ class ScanHold implements Hold {
   }
 
   #signalToFixpoint(signal: NodeJS.Signals): void {
+    // Where many jobs are ended in one turn, each would look through the zombies of all those before it.
+    this.#reaper.reap();
     const sent = new Set<string>();
     this.#reaper.reap(); // Or each of many jobs that are ended in one turn would look at all zombies of those before it.
     for (let round = 0; round < maxRounds; round += 1) {

@@ -131,6 +131,34 @@ const migrations: readonly string[] = [
   ALTER TABLE jobs ADD COLUMN message TEXT;
   CREATE INDEX jobs_by_scope ON jobs (scope, id) WHERE scope IS NOT NULL;
 
+  -- Closed once closed_wall_ms is set; over once the processes that its jobs left have been counted.
+  CREATE TABLE scopes (
+    id TEXT PRIMARY KEY,
+    name TEXT,
+    opened_wall_ms INTEGER NOT NULL,
+    closed_wall_ms INTEGER,
+    end TEXT,
+    -- Jobs that have ended, and those among them that the close of the scope has ended.
+    ended INTEGER NOT NULL DEFAULT 0,
+    cleaned INTEGER NOT NULL DEFAULT 0,
+    processes_left INTEGER
+  ) STRICT, WITHOUT ROWID;
+  CREATE INDEX scopes_not_over ON scopes (id) WHERE processes_left IS NULL;
+  CREATE INDEX scopes_by_close ON scopes (closed_wall_ms) WHERE processes_left IS NOT NULL;
+  -- Records of jobs may be deleted before their scope is over, so they are counted as they end.
+  CREATE TRIGGER scopes_tally AFTER UPDATE OF status ON jobs WHEN NEW.scope IS NOT NULL AND NEW.status <> OLD.status BEGIN
+    UPDATE scopes SET
+      ended = ended + (NEW.status IN ('completed', 'failed', 'cancelled')) - (OLD.status IN ('completed', 'failed', 'cancelled')),
+      cleaned = cleaned + (NEW.status = 'cancelled' AND NEW.cause = 'scope') - (OLD.status = 'cancelled' AND OLD.cause = 'scope')
+    WHERE id = NEW.scope;
+  END;
+  -- Reports are kept for a day, and 1,000 of them.
+  CREATE TRIGGER scopes_bounded AFTER UPDATE OF processes_left ON scopes WHEN NEW.processes_left IS NOT NULL BEGIN
+    DELETE FROM scopes WHERE processes_left IS NOT NULL AND closed_wall_ms < NEW.closed_wall_ms - 86400000;
+    DELETE FROM scopes WHERE processes_left IS NOT NULL AND closed_wall_ms <=
+      (SELECT closed_wall_ms FROM scopes WHERE processes_left IS NOT NULL ORDER BY closed_wall_ms DESC LIMIT 1 OFFSET 1000);
+  END;
+
   ALTER TABLE attempts ADD COLUMN dropped_stdout INTEGER NOT NULL DEFAULT 0;
   ALTER TABLE attempts ADD COLUMN dropped_stderr INTEGER NOT NULL DEFAULT 0;
   ALTER TABLE attempts ADD COLUMN progress TEXT;

@@ -26,9 +26,14 @@ import {
   type JobSketch,
   justQueued,
   justRunning,
+  noClient,
   type Progress,
   type QueueRecord,
+  type ScopeEnd,
+  type ScopePhase,
+  type ScopeTally,
   type SettledPolicies,
+  type StoredScope,
   upgradeDefinition,
 } from '../core/index.ts';
 import { damaged, openDatabase, withStore } from './file.ts';
@@ -85,6 +90,7 @@ export class SqliteStore implements Store {
     return {
       groups: groups.map(groupFrom),
       jobs: ids.flatMap((id) => this.findJob(id) ?? []),
+      scopes: this.#reading(() => this.#sql.listScopes.all()).map(scopeFrom),
       nextJobId: lastId === undefined ? 1 : number(lastId.seq) + 1,
       instance: Number(text(instance?.value)),
     };
@@ -126,6 +132,11 @@ export class SqliteStore implements Store {
       return row === undefined ? [] : [row];
     };
     return this.#reading(() => jobIds.flatMap(find)).map(sketchFrom);
+  }
+
+  findScope(id: string): StoredScope | null {
+    const row = this.#reading(() => this.#sql.findScope.get(id));
+    return row === undefined ? null : scopeFrom(row);
   }
 
   /**
@@ -232,6 +243,13 @@ export class SqliteStore implements Store {
         const { name } = change.was.group;
         this.#sql.markGroupRemoved.run(name);
         this.#sql.deleteGroupWithoutJobs.run(name);
+        return;
+      }
+      case 'scope': {
+        const { id, name, openedWallMs, phase } = change.after;
+        const [closedWallMs, end] = phase.status === 'open' ? [null, null] : [phase.closedWallMs, phase.end];
+        const processesLeft = phase.status === 'closed' ? phase.processesLeft : null;
+        this.#sql.putScope.run(id, name, openedWallMs, closedWallMs, end, processesLeft);
         return;
       }
       default:
@@ -364,6 +382,7 @@ export class SqliteStore implements Store {
       submittedWallMs: number(row.submitted_wall_ms),
       queue: row.queue === null ? earlyQueue(row) : (JSON.parse(text(row.queue)) as QueueRecord),
       expiresWallMs: numberOrNull(row.expires_wall_ms),
+      client: noClient,
       warnings: row.warnings === null ? [] : (JSON.parse(text(row.warnings)) as string[]),
       attempts: this.#sql.findAttempts.all(id).map(attemptFrom),
       phase: phaseFrom(text(row.status) as JobStatus, row),
@@ -421,6 +440,25 @@ function groupFrom(row: Row): Group {
     mode: text(row.mode) as GroupMode,
     paused: number(row.paused) === 1,
   };
+}
+
+function scopeFrom(row: Row): StoredScope {
+  const tally = { ended: number(row.ended), cleaned: number(row.cleaned) };
+  const phase = scopePhaseFrom(row, tally);
+  return {
+    scope: { id: text(row.id), name: textOrNull(row.name), openedWallMs: number(row.opened_wall_ms), phase },
+    ...tally,
+  };
+}
+
+/** Which jobs were live at the close is not kept: those of an earlier daemon have all ended. */
+function scopePhaseFrom(row: Row, tally: ScopeTally): ScopePhase {
+  const closedWallMs = numberOrNull(row.closed_wall_ms);
+  const processesLeft = numberOrNull(row.processes_left);
+  if (closedWallMs === null) return { status: 'open', clients: 0, returnByMonoMs: null };
+  const closed = { end: text(row.end) as ScopeEnd, closedWallMs };
+  if (processesLeft === null) return { status: 'closing', ...closed, jobIds: [], stage: 'ending' };
+  return { status: 'closed', ...closed, processesLeft, tally };
 }
 
 function eventFrom(row: Row): EventView {

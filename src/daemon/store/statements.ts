@@ -51,6 +51,13 @@ export function prepareStatements(db: DatabaseSync) {
     deleteGroupWithoutJobs: db.prepare(
       'DELETE FROM groups WHERE name = ? AND NOT EXISTS (SELECT 1 FROM jobs WHERE group_name = groups.name)',
     ),
+    putScope: db.prepare(
+      `INSERT INTO scopes (id, name, opened_wall_ms, closed_wall_ms, end, processes_left) VALUES (?, ?, ?, ?, ?, ?)
+       ON CONFLICT (id) DO UPDATE SET closed_wall_ms = excluded.closed_wall_ms, end = excluded.end,
+         processes_left = excluded.processes_left`,
+    ),
+    findScope: db.prepare('SELECT * FROM scopes WHERE id = ?'),
+    listScopes: db.prepare('SELECT * FROM scopes WHERE processes_left IS NULL'),
     environments: {
       find: db.prepare('SELECT id FROM environments WHERE digest = ?'),
       read: db.prepare('SELECT variables AS text FROM environments WHERE id = ?'),

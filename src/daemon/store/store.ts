@@ -1,11 +1,13 @@
 import type { EventView, JobStatus } from '../../protocol/index.ts';
-import type { Change, Group, Job, JobSketch } from '../core/index.ts';
+import type { Change, Group, Job, JobSketch, StoredScope } from '../core/index.ts';
 
 /** What the daemon starts from. */
 export interface Snapshot {
   readonly groups: readonly Group[];
   /** Every job that has not ended, by id. Those that were starting, running or stopping are what recovery is about. */
   readonly jobs: readonly Job[];
+  /** Scopes that are open, or whose last jobs were being ended. */
+  readonly scopes: readonly StoredScope[];
   /** One more than any id ever given out, removed jobs included. */
   readonly nextJobId: number;
   /** 32 bits, drawn when the store was made; processes of this daemon's jobs are marked with it. */
@@ -50,6 +52,8 @@ export interface Store {
   probe(): void;
   findJob(jobId: number): Job | null;
   findJobByKey(idempotencyKey: string): Job | null;
+  /** A scope, over or not; `null` where there never was one, or its report is not kept any more. */
+  findScope(id: string): StoredScope | null;
   /** Ids of one page. */
   listJobIds(query: JobQuery): number[];
   /** One page, with what a filter looks at. */

@@ -27,6 +27,7 @@ export type Completion =
 const jobChoices: Readonly<Record<string, JobChoice>> = {
   attach: 'live',
   cancel: 'live',
+  heartbeat: 'live',
   kill: 'live',
   pause: 'live',
   resume: 'live',

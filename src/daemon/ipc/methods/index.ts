@@ -7,6 +7,7 @@ import { edit } from './edit.ts';
 import { events } from './events.ts';
 import { get } from './get.ts';
 import { addGroup, listGroups, pauseGroup, removeGroup, resumeGroup, setGroup } from './groups.ts';
+import { heartbeat } from './heartbeat.ts';
 import { hello } from './hello.ts';
 import { list } from './list.ts';
 import { logs } from './logs.ts';
@@ -17,6 +18,7 @@ import { progress, result } from './reports.ts';
 import { resume } from './resume.ts';
 import { retry } from './retry.ts';
 import { runPending } from './run-pending.ts';
+import { closeScope, openScope, reportScope } from './scopes.ts';
 import { select } from './select.ts';
 import { settle } from './settle.ts';
 import { signal } from './signal.ts';
@@ -42,6 +44,7 @@ export const handlers: Handlers = {
   logs,
   usage,
   cancel,
+  heartbeat,
   signal,
   pause,
   resume,
@@ -61,6 +64,9 @@ export const handlers: Handlers = {
   'group.pause': pauseGroup,
   'group.resume': resumeGroup,
   'config.show': configShow,
+  'scope.open': openScope,
+  'scope.close': closeScope,
+  'scope.report': reportScope,
   'daemon.status': daemonStatus,
   'daemon.health': daemonHealth,
   'daemon.reload': daemonReload,

@@ -6,11 +6,16 @@ import {
   type ParsedParams,
 } from '../../../protocol/index.ts';
 import type { Job } from '../../core/index.ts';
+import { whileAttached } from '../attachment.ts';
 import type { Call } from '../backend.ts';
 import { hold } from '../hold.ts';
 
 /** One piece of output; with `holdMs` it waits for the file to grow, or for the job to change, whichever comes first. */
-export async function logs(params: ParsedParams<'logs'>, call: Call): Promise<MethodResult<'logs'>> {
+export function logs(params: ParsedParams<'logs'>, call: Call): Promise<MethodResult<'logs'>> {
+  return whileAttached(call, [params.jobId], params.holdMs ?? 0, () => readPiece(params, call));
+}
+
+async function readPiece(params: ParsedParams<'logs'>, call: Call): Promise<MethodResult<'logs'>> {
   const { supervisor, output } = call.backend;
   const untilMs = performance.now() + (params.holdMs ?? 0);
   // The same one to the end, even if another begins while this waits.

@@ -1,12 +1,16 @@
 import { type MethodResult, maxHoldMs, type ParsedParams } from '../../../protocol/index.ts';
+import { whileAttached } from '../attachment.ts';
 import type { Call } from '../backend.ts';
 import { pageOf } from '../page.ts';
 
 export async function wait(
-  { jobIds, mode, holdMs }: ParsedParams<'wait'>,
-  { backend, signal }: Call,
+  { jobIds, mode, holdMs = maxHoldMs }: ParsedParams<'wait'>,
+  call: Call,
 ): Promise<MethodResult<'wait'>> {
-  const { ended, finished } = await backend.supervisor.wait(jobIds, mode ?? 'all', holdMs ?? maxHoldMs, signal);
+  const { backend, signal } = call;
+  const { ended, finished } = await whileAttached(call, jobIds, holdMs, () =>
+    backend.supervisor.wait(jobIds, mode ?? 'all', holdMs, signal),
+  );
   const jobs = ended ? pageOf(finishedJobs(finished, backend), backend) : [];
   return { ended, finished, jobs };
 }

@@ -22,7 +22,8 @@ async function readPiece(params: ParsedParams<'logs'>, call: Call): Promise<Meth
   const attempt = params.attempt ?? Math.max(1, supervisor.job(params.jobId).attempts.length);
   for (;;) {
     const job = supervisor.job(params.jobId);
-    if (params.attempt !== undefined && params.attempt > job.attempts.length && isFinal(job.phase.status)) {
+    // The first one of a job that never started has no output, and will have none.
+    if (attempt > Math.max(1, job.attempts.length) && isFinal(job.phase.status)) {
       throw new CorralError(
         'INVALID_PARAMS',
         `Job ${job.id} has ${job.attempts.length} attempts; there is no attempt ${attempt}.`,

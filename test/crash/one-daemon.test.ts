@@ -3,33 +3,11 @@ import { once } from 'node:events';
 import fs from 'node:fs';
 import net from 'node:net';
 import { test } from 'node:test';
-import { DaemonUnderTest, spawnDaemon, startDaemon } from '../support/daemon.ts';
+import { DaemonUnderTest, startDaemon } from '../support/daemon.ts';
+import { raceForStateDir } from '../support/racing-daemons.ts';
 
-const races = 100;
-
-test(`two daemons that race for a state directory ${races} times: each time exactly one wins, and the other says so`, async (t) => {
-  const daemon = new DaemonUnderTest(t, { tier: 'scan' });
-  for (let n = 0; n < races; n += 1) {
-    const racers = [spawnDaemon(daemon.env), spawnDaemon(daemon.env)];
-    const reports = await Promise.all(
-      racers.map(async ({ child, report }) => ({ child, report: JSON.parse(await report) })),
-    );
-    t.after(() => reports.map(({ child }) => child.kill('SIGKILL')));
-    const winners = reports.filter(({ report }) => report.ok);
-    const losers = reports.filter(({ report }) => !report.ok);
-    assert.equal(winners.length, 1);
-    assert.equal(losers[0]?.report.code, 'DAEMON_RUNNING');
-    assert.match(losers[0]?.report.message, /^Another corral daemon.* already serves /);
-    const client = await daemon.client();
-    assert.equal((await client.status()).pid, winners[0]?.child.pid, 'the winner answers on the socket');
-    client.close();
-    const exits = reports.map(({ child }) =>
-      child.exitCode === null && child.signalCode === null ? once(child, 'exit') : null,
-    );
-    winners[0]?.child.kill('SIGKILL'); // Not in order: the next pair finds a stale socket and stale locks.
-    await Promise.all(exits);
-  }
-});
+test('two daemons that race for a state directory 25 times (100 in test:long): each time exactly one wins, and the other says so', (t) =>
+  raceForStateDir(t, 25));
 
 test('empty, stale and foreign lock and socket files never block a start', async (t) => {
   const daemon = new DaemonUnderTest(t);

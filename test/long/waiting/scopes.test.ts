@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { CommandLine, corral } from '../support/cli.ts';
-import { startDaemon } from '../support/daemon.ts';
-import { sleepToken } from '../support/processes.ts';
+import { CommandLine, corral } from '../../support/cli.ts';
+import { startDaemon } from '../../support/daemon.ts';
+import { sleepToken } from '../../support/processes.ts';
 
-const ignoresSigterm = fileURLToPath(new URL('../programs/ignores-sigterm', import.meta.url));
+const ignoresSigterm = fileURLToPath(new URL('../../programs/ignores-sigterm', import.meta.url));
 
 test('a scope whose client does not come back within 10 s of a restart ends: its queued jobs never run', async (t) => {
   const { daemon, client } = await startDaemon(t, { parallel: 0 });

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
-import { startDaemon } from '../support/daemon.ts';
+import { startDaemon } from '../../support/daemon.ts';
 
 test('600 submits at 10/s for 60 s, into a group that starts 10/s, lose none', async (t) => {
   const { client } = await startDaemon(t);

@@ -197,6 +197,21 @@ describe('G10: harm while the daemon runs', () => {
     await waitFor('all is well', async () => (await client.health()).status === 'ok');
   });
 
+  test('G5: what another job put where the output of the next one goes does not hang its launch', async (t) => {
+    const { daemon, client } = await startDaemon(t);
+    const folder = `${daemon.stateDir}/output/0`;
+    const first = await client.submit({
+      shell: `mkfifo ${folder}/2.1.log; mkdir ${folder}/3.1.log; ln -s /dev/full ${folder}/4.1.log`,
+    });
+    await client.wait(first.id);
+    for (const word of ['fifo', 'folder', 'link']) {
+      const { id } = await client.submit({ command: ['echo', word] });
+      const [job] = await client.wait(id, { timeoutMs: 10_000 });
+      assert.equal(job?.status, 'completed', word);
+      assert.equal(fs.readFileSync(job?.outputFiles[0] ?? '', 'utf8'), `${word}\n`);
+    }
+  });
+
   test('a daemon whose stderr nobody reads any more goes on', async (t) => {
     const cli = new CommandLine(t);
     const child = cli.spawn(['daemon', 'run']);

@@ -165,14 +165,18 @@ export class OutputFiles {
     }
   }
 
+  /**
+   * A new file, always. What is there was left by a job that had this number in a store that was since replaced by a backup, or was
+   * put there by another job: a FIFO would be waited for without end.
+   */
   async #openToAppend(path: string): Promise<number> {
-    // What is there was left by a job that had this number in a store that was since replaced by a backup.
-    const flags = fs.constants.O_WRONLY | fs.constants.O_CREAT | fs.constants.O_APPEND | fs.constants.O_TRUNC;
+    const flags = fs.constants.O_WRONLY | fs.constants.O_CREAT | fs.constants.O_APPEND | fs.constants.O_EXCL;
     try {
       return await openFile(path, flags, 0o600);
     } catch (error) {
-      if (!isErrno(error, 'ENOENT')) throw error;
-      fs.mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+      if (isErrno(error, 'EEXIST')) fs.rmSync(path, { force: true, recursive: true });
+      else if (isErrno(error, 'ENOENT')) fs.mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+      else throw error;
       return openFile(path, flags, 0o600);
     }
   }

@@ -23,6 +23,7 @@ import { becomeSubreaper, ChildReaper } from '../src/daemon/linux/index.ts';
 import {
   chooseContainment,
   chooseLauncher,
+  MissedEnds,
   OutputFiles,
   OutputWatch,
   Runner,
@@ -83,6 +84,7 @@ export async function measureSampling(
     containment,
     launcher,
     output,
+    missedEnds: new MissedEnds({ lookAgain: () => {}, onMissed: () => {} }),
     watch,
     socket: '/dev/null',
     reportPipe: '/dev/null',

@@ -21,6 +21,7 @@ import {
   chooseLauncher,
   Guardian,
   Hooks,
+  MissedEnds,
   OutputFiles,
   OutputWatch,
   ReportPipe,
@@ -106,11 +107,17 @@ async function main(): Promise<void> {
     emit: (event) => supervisor.emit(event),
     complain: (message, fields) => log.warn(message, fields),
   });
+  const missedEnds = new MissedEnds({
+    // To itself: libuv looks as well, for the children that it knows.
+    lookAgain: () => process.kill(process.pid, 'SIGCHLD'),
+    onMissed: ({ jobId, leader }) => log.error('the end of a job was missed', { jobId, pid: leader.pid }),
+  });
   const runner = new Runner({
     containment,
     launcher,
     output,
     watch,
+    missedEnds,
     socket,
     reportPipe: reportPipe.path,
     emit: (event) => supervisor.emit(event),
@@ -165,6 +172,7 @@ async function main(): Promise<void> {
     onBeat: () => {
       tell('WATCHDOG=1', `STATUS=${statusLine(supervisor.groups(), containment.tier)}`);
       watch.look(performance.now());
+      missedEnds.look(performance.now());
       void keeper.look();
       reportPipe.ensure();
     },

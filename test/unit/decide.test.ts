@@ -192,6 +192,13 @@ const ended = (jobId = 1, { signal: name = 'SIGTERM', remaining = 0 } = {}): Eve
   remaining,
   usage: noUsage,
 });
+const foundEnded = (jobId = 1): Event => ({
+  type: 'leaderExited',
+  jobId,
+  exit: { code: null, signal: null },
+  remaining: 0,
+  usage: noUsage,
+});
 const emptied = (jobId = 1): Event => ({ type: 'emptied', jobId, usage: { ...noUsage, cpuMs: 5 } });
 const tick: Event = { type: 'tick' };
 const sampled = (jobId = 1): Event => ({
@@ -232,6 +239,18 @@ const ends: Case[] = [
   {
     name: 'a leader that a signal ended fails the job',
     steps: [...running(), [20, ended(1, { signal: 'SIGSEGV' }), 'failed signal', ['finished 1']]],
+  },
+  {
+    name: 'a leader whose end was found, and not told, fails the job',
+    steps: [...running(), [20, foundEnded(), 'failed exit', ['finished 1']]],
+  },
+  {
+    name: 'a job that was being stopped when its end was missed keeps its cause',
+    steps: [
+      ...running(),
+      [15, cancel(), 'stopping cancel', ['terminate 1', 'done 1 of 1']],
+      [20, foundEnded(), 'cancelled cancel', ['finished 1']],
+    ],
   },
   {
     name: 'a program that cannot be started fails the job',

@@ -112,7 +112,7 @@ export function outcome(job: JobView): string {
     case null:
       return job.status === 'queued' && job.retries > 0 ? nextRetry(job) : '-';
     case 'exit':
-      return `exit ${job.exitCode}`;
+      return `exit ${job.exitCode ?? '?'}`;
     case 'signal':
       return job.signal ?? 'signal';
     default:

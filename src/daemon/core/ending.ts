@@ -22,11 +22,21 @@ export function leaderExited(job: Job, event: Extract<Event, { type: 'leaderExit
   // A job that was being stopped keeps its cause: the first one wins.
   const cause = currentAttempt(job).cause ?? causeOf(exit);
   const isStopping = job.phase.status === 'stopping';
-  const shown = { exit, usage, cause, ...(isStopping ? {} : { strays: remaining }) };
+  const isUnknown = exit.code === null && exit.signal === null;
+  const shown = {
+    exit,
+    usage,
+    cause,
+    ...(isStopping ? {} : { strays: remaining }),
+    ...(isUnknown ? { message: currentAttempt(job).message ?? missed } : {}),
+  };
   if (remaining === 0) return finish(job, shown, now);
   if (isStopping) return replace(job, withAttempt(job, shown));
   return beginStopping(withAttempt(job, shown), job.definition.policies.killGraceMs, now, job);
 }
+
+/** Neither code nor signal: its end was found, not told (process/missed-ends.ts). */
+const missed = 'its leader has ended, and how is not known: nobody told corral, or somebody else took its exit status';
 
 function causeOf(exit: LeaderExit): Cause {
   return exit.signal === null ? 'exit' : 'signal';

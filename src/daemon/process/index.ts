@@ -14,6 +14,7 @@ export type { Containment, Hold, SweepReport } from './containment.ts';
 export { Guardian } from './guardian.ts';
 export { Hooks } from './hooks.ts';
 export type { Launcher } from './launcher.ts';
+export { MissedEnds } from './missed-ends.ts';
 export { OutputFiles, type StreamName } from './output.ts';
 export { OutputWatch } from './output-watch.ts';
 export { ReportPipe } from './report-pipe.ts';

@@ -1,9 +1,10 @@
 import fs from 'node:fs';
 import { isErrno, pathFromText, scopeVariable } from '../../protocol/index.ts';
-import { currentAttempt, type Event, type Job, type ProcessIdentity, type Usage } from '../core/index.ts';
+import { currentAttempt, type Event, type Job, noUsage, type ProcessIdentity, type Usage } from '../core/index.ts';
 import { readBootId, readStat } from '../linux/index.ts';
 import type { Containment, Hold } from './containment.ts';
 import type { Launcher, LaunchSpec, Leader, LeaderEnd } from './launcher.ts';
+import type { MissedEnds } from './missed-ends.ts';
 import type { OutputFiles } from './output.ts';
 import type { OutputWatch } from './output-watch.ts';
 import { checkFolder, describeSpawnFailure, findProgram, SpawnError } from './program.ts';
@@ -16,6 +17,7 @@ export interface RunnerOptions {
   readonly launcher: Launcher;
   readonly output: OutputFiles;
   readonly watch: OutputWatch;
+  readonly missedEnds: MissedEnds;
   /** Told to jobs, so that they can talk back. */
   readonly socket: string;
   /** Likewise: the pipe into which they may write a line. */
@@ -29,6 +31,8 @@ export class Runner {
   readonly #options: RunnerOptions;
   readonly #bootId = readBootId();
   readonly #holds = new Map<number, Hold>();
+  /** Of those, the ones whose leader has ended. */
+  readonly #leaderless = new WeakSet<Hold>();
 
   constructor(options: RunnerOptions) {
     this.#options = options;
@@ -45,8 +49,10 @@ export class Runner {
       hold.setLeader(leader.pid, startTicks);
       const identity: ProcessIdentity = { pid: leader.pid, startTicks, bootId: this.#bootId };
       this.#options.watch.begin(job);
+      this.#expectEnd(job, hold, identity);
       emit({ type: 'launched', jobId: job.id, leader: identity });
-      leader.ended.then((end) => this.#leaderEnded(job, end));
+      const held = hold;
+      leader.ended.then((end) => this.#leaderEnded(job, held, end));
     } catch (error) {
       hold?.release();
       this.#holds.delete(job.id);
@@ -136,22 +142,42 @@ export class Runner {
     }
   }
 
+  /** Should the kernel's word of its end be missed, it is found all the same. */
+  #expectEnd(job: Job, hold: Hold, leader: ProcessIdentity): void {
+    this.#options.missedEnds.begin(
+      {
+        jobId: job.id,
+        leader,
+        hasLeaderEnded: () => this.#leaderless.has(hold),
+        countAlive: () => hold.countAlive(),
+        end: () => {
+          if (this.#leaderless.has(hold)) this.#emptied(job, hold, noUsage);
+          else this.#leaderEnded(job, hold, { exit: { code: null, signal: null }, usage: noUsage });
+        },
+      },
+      performance.now(),
+    );
+  }
+
   /** Leader exit is not job exit: a setsid child keeps the leaf populated. cgroups(7) */
-  #leaderEnded(job: Job, end: LeaderEnd): void {
+  #leaderEnded(job: Job, hold: Hold, end: LeaderEnd): void {
     const jobId = job.id;
-    const hold = this.#holds.get(jobId);
-    if (hold === undefined) return;
+    if (this.#holds.get(jobId) !== hold || this.#leaderless.has(hold)) return;
     const remaining = hold.countAlive();
     if (remaining === null) {
-      setTimeout(() => this.#leaderEnded(job, end), lookAgainMs);
+      setTimeout(() => this.#leaderEnded(job, hold, end), lookAgainMs);
       return;
     }
     const usage = remaining === 0 ? this.#release(job, hold, end.usage) : { ...end.usage, outputBytes: null };
     this.#options.emit({ type: 'leaderExited', jobId, exit: end.exit, remaining, usage });
     if (remaining === 0) return;
-    hold.whenEmpty(() => {
-      this.#options.emit({ type: 'emptied', jobId, usage: this.#release(job, hold, end.usage) });
-    });
+    this.#leaderless.add(hold);
+    hold.whenEmpty(() => this.#emptied(job, hold, end.usage));
+  }
+
+  #emptied(job: Job, hold: Hold, usage: LeaderEnd['usage']): void {
+    if (this.#holds.get(job.id) !== hold) return;
+    this.#options.emit({ type: 'emptied', jobId: job.id, usage: this.#release(job, hold, usage) });
   }
 
   /** The leaf saw the CPU time of every process, orphans included; the leader's own count is second best. */
@@ -160,6 +186,7 @@ export class Runner {
     hold.release();
     this.#holds.delete(job.id);
     this.#options.watch.end(job.id);
+    this.#options.missedEnds.end(job.id);
     const outputBytes = this.#options.output.bytesOf(job, currentAttempt(job).number);
     return { ...usage, cpuMs: cpuMs === null ? null : Math.round(cpuMs), outputBytes };
   }

@@ -173,6 +173,7 @@ async function main(): Promise<void> {
       tell('WATCHDOG=1', `STATUS=${statusLine(supervisor.groups(), containment.tier)}`);
       watch.look(performance.now());
       missedEnds.look(performance.now());
+      supervisor.lookForStalls();
       void keeper.look();
       reportPipe.ensure();
     },
@@ -208,10 +209,14 @@ async function main(): Promise<void> {
     tell('READY=1');
     return status;
   };
+  let configUnwatched: string | null = null;
   const configWatch = new ConfigWatch({
     file: config.paths.configFile,
     onChange: () => void takeOverConfig('changed'),
-    onFailure: (reason) => log.warn('the configuration cannot be watched', { reason, path: config.paths.configFile }),
+    onFailure: (reason) => {
+      configUnwatched = `${config.paths.configFile} cannot be watched (${reason}).`;
+      log.warn('the configuration cannot be watched', { reason, path: config.paths.configFile });
+    },
   });
   const server = await startIpcServer({
     socketPath: socket,
@@ -237,15 +242,14 @@ async function main(): Promise<void> {
         assessHealth({
           ...vitals.facts(),
           samplerLagMs: sampler.lagMs(),
+          ...supervisor.vitals(),
+          ...watch.facts(performance.now()),
           storeTrouble: supervisor.storeTrouble?.message ?? misplacedStore(store, stateDir),
-          unwrittenChanges: supervisor.unwritten,
-          pausedFor: supervisor.pausedFor,
           configError: liveConfig.status().error,
+          configUnwatched,
           guardianPid: guardian.pid,
           stuckJobs: supervisor.stalledJobs(liveConfig.current.stuckAfterMs),
-          unkillableJobs: supervisor.unkillableJobs,
           leftBehind: swept.unkillable,
-          retriesHeldBack: supervisor.retriesHeldBack,
           hooks: hooks.facts(),
         }),
       config: () => {

@@ -32,13 +32,16 @@ import {
   isUnkillable,
   type Job,
   jobNotFound,
+  loadOf,
   nextDeadline,
+  QueueWatch,
   type Request,
   reachesProcesses,
   recover,
   restoreScopes,
   retriesHeldBack,
   revived,
+  type StalledQueue,
   type State,
   type StuckCriteria,
   schedule,
@@ -46,11 +49,13 @@ import {
   settleDependents,
   settleScopes,
   stalledJobs,
+  stalledLaunches,
   stuckJobs,
+  type VitalFacts,
   Waits,
   waitingFor,
 } from './core/index.ts';
-import { Alarm, Answers, type Entry, Ledger, logTransitions, ScopeWatchers, Watchers } from './loop/index.ts';
+import { Alarm, Answers, type Entry, Ledger, logTransitions, Pace, ScopeWatchers, Watchers } from './loop/index.ts';
 import type { Clock, Log, OutputShell, ProcessShell } from './shells.ts';
 import type { Snapshot, Store } from './store/index.ts';
 
@@ -68,6 +73,21 @@ export interface SupervisorOptions {
    */
   readonly onDrained: (unwritten: number) => void;
 }
+
+/** What the loop knows of how the daemon is. */
+type LoopFacts = Pick<
+  VitalFacts,
+  | 'unwrittenChanges'
+  | 'pausedFor'
+  | 'load'
+  | 'startsPerMinute'
+  | 'endsPerMinute'
+  | 'stalledQueues'
+  | 'stalledLaunches'
+  | 'retriesHeldBack'
+  | 'unkillableJobs'
+  | 'storeLatencyMs'
+>;
 
 /** While the store fails, it is tried again after this long. */
 const storeRetryMs = 500;
@@ -92,10 +112,13 @@ export class Supervisor {
   #drained: { readonly atMonoMs: number; wasSaid: boolean } | null = null;
   readonly #watchers = new Watchers();
   readonly #scopeWatchers = new ScopeWatchers();
+  readonly #pace = new Pace();
+  readonly #queueWatch = new QueueWatch();
+  #stalledQueues: readonly StalledQueue[] = [];
 
   constructor(options: SupervisorOptions) {
     this.#options = options;
-    this.#ledger = new Ledger(options.store);
+    this.#ledger = new Ledger(options.store, () => options.clock().monoMs);
   }
 
   /** Set while the store cannot be written. */
@@ -103,18 +126,33 @@ export class Supervisor {
     return this.#ledger.trouble;
   }
 
-  /** Changes that wait for the store to work again. */
-  get unwritten(): number {
-    return this.#ledger.unwritten;
+  /** How the loop is, and what it has to do. Looks at each job that has not ended. */
+  vitals(): LoopFacts {
+    const now = this.#options.clock();
+    return {
+      unwrittenChanges: this.#ledger.unwritten,
+      pausedFor: this.pausedFor,
+      load: loadOf(this.#state, now),
+      ...this.#pace.lastMinute(now.monoMs),
+      stalledQueues: this.#stalledQueues,
+      stalledLaunches: stalledLaunches(this.#state, now),
+      retriesHeldBack: retriesHeldBack(this.#state.retryPace, now.monoMs),
+      unkillableJobs: [...this.#state.live.values()].filter(isUnkillable).map(({ id }) => id),
+      storeLatencyMs: this.#ledger.latencyMs,
+    };
   }
 
-  /** Retries that wait for their turn, because too many came due at once. */
-  get retriesHeldBack(): number {
-    return retriesHeldBack(this.#state.retryPace, this.#options.clock().monoMs);
-  }
-
-  get unkillableJobs(): number[] {
-    return [...this.#state.live.values()].filter(isUnkillable).map(({ id }) => id);
+  /** At each beat of the daemon: looks for what should have moved by itself. */
+  lookForStalls(): void {
+    const before = new Set(this.#stalledQueues.map(({ group }) => group));
+    if (this.#retry === null) this.#stalledQueues = this.#queueWatch.look(this.#state, this.#options.clock());
+    else {
+      this.#queueWatch.forget(); // Nothing is started while the store fails.
+      this.#stalledQueues = [];
+    }
+    const news = this.#stalledQueues.filter(({ group }) => !before.has(group));
+    for (const { group, jobId } of news) this.#options.log.error('queue stalled', { group, jobId });
+    if (news.length > 0) this.#planTurn(); // Should the turn have been lost that would have started it, this is one.
   }
 
   /** Running jobs to which the criteria apply. */
@@ -317,6 +355,7 @@ export class Supervisor {
       return;
     }
     logTransitions(this.#options.log, changes);
+    this.#pace.note(changes, now.monoMs);
     this.#carryOut({ changes, effects, wallMs: now.wallMs });
   }
 
@@ -338,6 +377,7 @@ export class Supervisor {
       const { changes, effects } = decide(this.#state, complete, now);
       apply(this.#state, changes);
       logTransitions(this.#options.log, changes);
+      this.#pace.note(changes, now.monoMs);
       // That a job is over already is no answer either while that is not written down.
       const isWritten = !('jobIds' in event) || event.jobIds.every((jobId) => this.#ledger.isWritten(jobId));
       const needsRecord = changes.some(isLasting);

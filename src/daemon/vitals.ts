@@ -29,7 +29,8 @@ export class Vitals {
   #timer: NodeJS.Timeout | null = null;
   #lastBeatMs = 0;
   #diskFreeBytes: number | null = null;
-  #isLooking = false;
+  /** Since when a look at the disk is under way. */
+  #lookingSinceMs: number | null = null;
 
   constructor(options: VitalsOptions) {
     this.#options = options;
@@ -47,9 +48,13 @@ export class Vitals {
   }
 
   /** What was measured, and what is counted now. */
-  facts(): Pick<VitalFacts, 'loopLagMs' | 'diskFreeBytes' | 'diskMinFreeBytes' | 'openFds' | 'maxFds'> {
+  facts(): Pick<
+    VitalFacts,
+    'loopLagMs' | 'diskSilentMs' | 'diskFreeBytes' | 'diskMinFreeBytes' | 'openFds' | 'maxFds'
+  > {
     return {
       loopLagMs: Math.max(0, ...this.#lagsMs, performance.now() - this.#lastBeatMs - beatMs),
+      diskSilentMs: this.#lookingSinceMs === null ? 0 : performance.now() - this.#lookingSinceMs,
       diskFreeBytes: this.#diskFreeBytes,
       diskMinFreeBytes: this.#options.diskMinFreeBytes(),
       openFds: openDescriptors(),
@@ -68,10 +73,10 @@ export class Vitals {
 
   /** Not on the loop: a file system that hangs must not take the daemon along. */
   #lookAtDisk(): void {
-    if (this.#isLooking) return;
-    this.#isLooking = true;
+    if (this.#lookingSinceMs !== null) return;
+    this.#lookingSinceMs = performance.now();
     fs.statfs(this.#options.stateDir, (error, disk) => {
-      this.#isLooking = false;
+      this.#lookingSinceMs = null;
       if (this.#timer === null) return;
       if (error !== null) {
         this.#diskFreeBytes = null; // A disk that cannot be asked shows in the store.

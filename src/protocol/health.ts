@@ -29,6 +29,12 @@ export const healthReasons = {
       'There is too little room on the disk of the state directory. Nothing is accepted or started; what runs goes on.',
     todo: 'Make room, for example: corral rm IDS. corral goes on by itself then.',
   },
+  QUEUE_STALLED: {
+    level: 'failed',
+    about:
+      'A job could be started (it is ready, and there is a slot for it) and has not been for 5 s: corral itself is broken.',
+    todo: 'Please report it with the log. What runs is not harmed; a restart of the daemon begins anew with the queue as it is stored.',
+  },
   GUARDIAN_LOST: {
     level: 'degraded',
     about: 'There is no guardian, so jobs would outlive a daemon that is killed now, until the next one starts.',
@@ -38,6 +44,16 @@ export const healthReasons = {
     level: 'degraded',
     about: 'The configuration was changed to something that cannot be used. The last good one stays in force.',
     todo: 'Mend the file at the line that is named. corral takes it over by itself; to be sure: corral daemon reload',
+  },
+  CONFIG_UNWATCHED: {
+    level: 'degraded',
+    about: 'The configuration cannot be watched, so a change of it is not noticed.',
+    todo: 'After a change: corral daemon reload. Raise what is used up, such as fs.inotify.max_user_instances, and restart the daemon.',
+  },
+  LAUNCH_STALLED: {
+    level: 'degraded',
+    about: 'Jobs have been starting for more than 30 s: the launch waits for something. Their slots are held.',
+    todo: 'Find what the daemon waits for, such as the file system of its state directory: corral ls --status starting, then cat /proc/PID/task/*/stack',
   },
   UNKILLABLE_JOBS: {
     level: 'degraded',
@@ -75,6 +91,21 @@ export const healthReasons = {
     about: 'Running jobs were looked at more than five seconds late, so idle ones are ended late.',
     todo: 'Look for what starves the daemon: load (top), a stopped machine, many thousands of processes in tier scan.',
   },
+  STORE_SLOW: {
+    level: 'degraded',
+    about: 'A commit of the store took longer than a second within the last minute. The daemon stands still meanwhile.',
+    todo: 'Look at the disk of the state directory: iostat -x, and who else writes to it. A faster disk helps.',
+  },
+  OUTPUT_FULL: {
+    level: 'degraded',
+    about: 'The output of all jobs together is beyond `output.total-limit`, and stays there.',
+    todo: 'End what writes so much (corral top, corral cancel ID), or raise output.total-limit.',
+  },
+  DISK_SILENT: {
+    level: 'degraded',
+    about: 'The disk of the state directory has been asked how much room it has, and has not answered for 5 s.',
+    todo: 'Look at the file system, such as one of the network whose server is away: df, mount, dmesg. corral goes on by itself when it answers.',
+  },
   DESCRIPTORS_LOW: {
     level: 'degraded',
     about: 'The daemon has used most of the file descriptors that it may have.',
@@ -83,6 +114,34 @@ export const healthReasons = {
 } as const satisfies Record<string, { level: Exclude<HealthLevel, 'ok'>; about: string; todo: string }>;
 
 export type HealthReasonCode = keyof typeof healthReasons;
+
+const waitingSchema = z
+  .object({
+    jobId: z.int(),
+    sinceMs: z.int().describe('For how long by now, in milliseconds of the wall clock.'),
+  })
+  .meta({ id: 'Waiting' });
+export type Waiting = z.infer<typeof waitingSchema>;
+
+const groupLoadSchema = z
+  .object({
+    name: z.string(),
+    queued: z.int(),
+    active: z.int().describe('Jobs that hold a slot: starting, running or stopping.'),
+    slots: z.int().describe('0 where the group is paused.'),
+  })
+  .meta({ id: 'GroupLoad' });
+export type GroupLoad = z.infer<typeof groupLoadSchema>;
+
+const loadSchema = z.object({
+  queued: z.int().describe('Jobs that have not started.'),
+  active: z.int().describe('Jobs that hold a slot: starting, running or stopping.'),
+  slots: z.int().describe('Slots of all groups that are not paused.'),
+  groups: z.array(groupLoadSchema).describe('The same for each group.'),
+  oldestQueued: waitingSchema.nullable().describe('The job that has been in its queue for the longest time.'),
+  longestRunning: waitingSchema.nullable().describe('The job whose attempt has been running for the longest time.'),
+});
+export type Load = z.infer<typeof loadSchema>;
 
 export const healthSchema = z.object({
   status: z.enum(healthLevels),
@@ -98,12 +157,27 @@ export const healthSchema = z.object({
   ),
   checks: z
     .object({
+      ...loadSchema.shape,
+      startsPerMinute: z.int().describe('Attempts begun within the last minute.'),
+      endsPerMinute: z.int().describe('Attempts ended within the last minute.'),
+      stalledQueues: z.array(z.string()).describe('Groups in which a job could start, and does not.'),
+      stalledLaunches: z.array(z.int()).describe('Jobs whose launch does not answer.'),
       loopLagMs: z.int().describe('Longest time in the last minute in which the daemon did not react.'),
       samplerLagMs: z
         .int()
         .describe(
           'How late running jobs were looked at, to see whether they are idle; the newest pass, if it was within the last minute.',
         ),
+      storeLatencyMs: z
+        .object({ last: z.int().nullable(), max: z.int() })
+        .describe(
+          'How long commits of the store took: the last one (`null`: none yet), the longest within the last minute.',
+        ),
+      outputBytes: z.int().describe('What the output of all jobs takes on the disk.'),
+      outputLimitBytes: z.int().nullable().describe('Most that it may take. `null` where that is turned off.'),
+      diskSilentMs: z
+        .int()
+        .describe('For how long the disk of the state directory has not answered; next to 0 where it does.'),
       diskFreeBytes: z
         .int()
         .nullable()
@@ -132,6 +206,9 @@ export function healthReason(code: HealthReasonCode, message: string): Health['r
   const { level, todo } = healthReasons[code];
   return { code, level, message, todo };
 }
+
+/** What `daemon.health` answers beside the reasons. */
+export type HealthChecks = Health['checks'];
 
 /** The worst of them. */
 export function overallHealth(reasons: Health['reasons']): HealthLevel {

@@ -76,8 +76,11 @@ const lives: Record<JobStatus, { states: Job[]; comesBackAs?: JobPhase }> = (() 
   return {
     queued: { states: [first] },
     starting: {
-      states: [first, withPhase(starting, { status: 'starting', stopRequested: { cause: 'cancel', graceMs: null } })],
-      comesBackAs: { status: 'starting', stopRequested: null },
+      states: [
+        first,
+        withPhase(starting, { status: 'starting', sinceMonoMs: 0, stopRequested: { cause: 'cancel', graceMs: null } }),
+      ],
+      comesBackAs: { status: 'starting', sinceMonoMs: 0, stopRequested: null },
     },
     running: {
       states: [first, starting, withPhase(running, { ...justRunning, deadlineMonoMs: 77, leaseUntilMonoMs: 78 })],

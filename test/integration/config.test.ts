@@ -141,7 +141,9 @@ test('a daemon that gets no inotify watch says so once, and goes on; reload stil
   assert.equal(await shownValue(client, 'jobs.ttl'), '2h');
   const { id } = await client.submit({ command: ['true'] });
   assert.equal((await client.wait(id))[0]?.status, 'completed');
-  assert.equal((await client.health()).status, 'ok');
+  const { status, reasons } = await client.health();
+  assert.deepEqual([status, reasons.map(({ code }) => code)], ['degraded', ['CONFIG_UNWATCHED']]);
+  assert.match(reasons[0]?.message ?? '', /config\.toml cannot be watched \(ENOSPC: /);
   assert.equal(warnings(), 1);
 });
 

@@ -19,7 +19,10 @@ describe('health', () => {
     await cli.run(['daemon', 'start']);
     const well = await cli.run(['health']);
     assert.equal(well.code, 0, well.stdout);
-    assert.match(well.stdout, /^ok\ndisk .* free, descriptors \d+ of /);
+    assert.match(
+      well.stdout,
+      /^ok\njobs {5}0 queued, 0 active, \d+ slots\npace .*\noldest {3}none\nstore .*\ndisk .* free .*\ndaemon .* guardian \d+\n$/,
+    );
     const { status, checks } = JSON.parse((await cli.run(['health', '--json'])).stdout);
     assert.equal(status, 'ok');
     assert.ok(checks.guardianPid > 0 && checks.diskFreeBytes > 0 && checks.loopLagMs < 60_000);

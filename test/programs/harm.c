@@ -1,20 +1,64 @@
 /*
  * Preloaded into a daemon (LD_PRELOAD): makes fsync(2) and fdatasync(2) fail with EIO while the file that $HARM_FSYNC names
- * exists, and turns the wall clock back by $HARM_CLOCK seconds, or by as many as the file $HARM_CLOCK_FILE says at that moment. See
- * ld.so(8).
+ * exists, makes the next of them take 1.2 s where $HARM_SLOW does, which is removed by that, has statfs(2), and open(2) of a file
+ * below a folder output/, hang while $HARM_HANG exists, and turns the wall clock back by $HARM_CLOCK seconds, or by as many as the file
+ * $HARM_CLOCK_FILE says at that moment. See ld.so(8).
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdarg.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/time.h>
+#include <sys/vfs.h>
 #include <time.h>
 #include <unistd.h>
 
-static int harmed(void) {
-  const char *file = getenv("HARM_FSYNC");
+static int exists(const char *variable) {
+  const char *file = getenv(variable);
   return file != NULL && access(file, F_OK) == 0;
+}
+
+static int harmed(void) {
+  const char *slow = getenv("HARM_SLOW");
+  if (slow != NULL && unlink(slow) == 0) usleep(1200 * 1000);
+  return exists("HARM_FSYNC");
+}
+
+/* As on a network file system whose server is away. */
+static void hang(void) {
+  while (exists("HARM_HANG")) usleep(10 * 1000);
+}
+
+int statfs64(const char *path, struct statfs64 *facts) {
+  static int (*real)(const char *, struct statfs64 *);
+  if (real == NULL) real = (int (*)(const char *, struct statfs64 *))dlsym(RTLD_NEXT, "statfs64");
+  hang();
+  return real(path, facts);
+}
+
+int open64(const char *path, int flags, ...) {
+  static int (*real)(const char *, int, ...);
+  va_list rest;
+  va_start(rest, flags);
+  mode_t mode = va_arg(rest, mode_t);
+  va_end(rest);
+  if (real == NULL) real = (int (*)(const char *, int, ...))dlsym(RTLD_NEXT, "open64");
+  if (strstr(path, "/output/") != NULL) hang();
+  return real(path, flags, mode);
+}
+
+int open(const char *path, int flags, ...) {
+  static int (*real)(const char *, int, ...);
+  va_list rest;
+  va_start(rest, flags);
+  mode_t mode = va_arg(rest, mode_t);
+  va_end(rest);
+  if (real == NULL) real = (int (*)(const char *, int, ...))dlsym(RTLD_NEXT, "open");
+  if (strstr(path, "/output/") != NULL) hang();
+  return real(path, flags, mode);
 }
 
 static long clock_shift(void) {

@@ -18,8 +18,13 @@ function whyNot(): string | false {
 }
 
 /** Compiles the library that injects failures. Returns the variables that load it into a daemon. */
-export function compileHarm(dir: string): { LD_PRELOAD: string; HARM_FSYNC: string } {
+export function compileHarm(dir: string): Record<'LD_PRELOAD' | 'HARM_FSYNC' | 'HARM_SLOW' | 'HARM_HANG', string> {
   const library = `${dir}/harm.so`;
   execFileSync('cc', ['-shared', '-fPIC', '-O1', '-o', library, source, '-ldl']);
-  return { LD_PRELOAD: library, HARM_FSYNC: `${dir}/fsync-fails` };
+  return {
+    LD_PRELOAD: library,
+    HARM_FSYNC: `${dir}/fsync-fails`,
+    HARM_SLOW: `${dir}/fsync-slow`,
+    HARM_HANG: `${dir}/disk-hangs`,
+  };
 }

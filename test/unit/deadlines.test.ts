@@ -54,7 +54,7 @@ const alarms: { name: string; phases: JobPhase[]; next: number | null }[] = [
   { name: 'there is no alarm without jobs', phases: [], next: null },
   {
     name: 'queued, starting and unlimited jobs want none',
-    phases: [justQueued, { status: 'starting', stopRequested: null }, running(null)],
+    phases: [justQueued, { status: 'starting', sinceMonoMs: 0, stopRequested: null }, running(null)],
     next: null,
   },
   { name: 'the earliest deadline is the alarm', phases: [running(30), stopping(10), running(20)], next: 10 },

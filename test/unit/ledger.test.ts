@@ -45,7 +45,7 @@ function storeFor(commits: number) {
   return store;
 }
 
-const ledgerOn = (store: ReturnType<typeof storeFor>) => new Ledger(store as unknown as Store);
+const ledgerOn = (store: ReturnType<typeof storeFor>) => new Ledger(store as unknown as Store, () => 0);
 
 describe('while the store fails', () => {
   test('what a crash could take away is not shown as certain', () => {

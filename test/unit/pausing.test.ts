@@ -95,7 +95,11 @@ describe('paused', () => {
     const step = fc.record({ type: fc.constantFrom('pause', 'resume', 'tick'), waitMs: fc.nat({ max: 400 }) });
     fc.assert(
       fc.property(fc.array(step, { maxLength: 40 }), fc.integer({ min: 1, max: 1_000 }), (steps, maxRuntimeMs) => {
-        const starting = withPhase(attempted(jobOf(1, { maxRuntimeMs })), { status: 'starting', stopRequested: null });
+        const starting = withPhase(attempted(jobOf(1, { maxRuntimeMs })), {
+          status: 'starting',
+          sinceMonoMs: 0,
+          stopRequested: null,
+        });
         const state = stateOf(starting);
         let monoMs = 0;
         const happens = (event: Event) => apply(state, decide(state, event, at(monoMs)).changes);

@@ -43,7 +43,7 @@ function job(id: number, phase: JobPhase, last: Partial<Attempt> | null, spec: P
 
 /** What the store gives back: times of a running attempt are not kept. */
 const queued: JobPhase = justQueued;
-const starting: JobPhase = { status: 'starting', stopRequested: null };
+const starting: JobPhase = { status: 'starting', sinceMonoMs: 0, stopRequested: null };
 const running: JobPhase = justRunning;
 const stopping: JobPhase = { status: 'stopping', escalateAtMonoMs: 0, killed: false, unkillable: false };
 

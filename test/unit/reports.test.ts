@@ -218,7 +218,7 @@ describe('a report by a request', () => {
       const state = running();
       const before = jobIn(state);
       const phases = {
-        starting: { status: 'starting', stopRequested: null },
+        starting: { status: 'starting', sinceMonoMs: 0, stopRequested: null },
         running: justRunning,
         stopping: { status: 'stopping', escalateAtMonoMs: 9, killed: false, unkillable: false },
       } as const;

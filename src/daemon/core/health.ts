@@ -1,5 +1,14 @@
-import { formatDuration, formatSize, type Health, healthReason, overallHealth } from '../../protocol/index.ts';
+import {
+  formatDuration,
+  formatSize,
+  type Health,
+  type HealthReasonCode,
+  healthReason,
+  type Load,
+  overallHealth,
+} from '../../protocol/index.ts';
 import type { HookFacts } from './hooks.ts';
+import type { StalledQueue } from './stalls.ts';
 
 /** What the shells know about how the daemon is. */
 export interface VitalFacts {
@@ -7,7 +16,14 @@ export interface VitalFacts {
   readonly unwrittenChanges: number;
   readonly pausedFor: string | null;
   readonly configError: string | null;
+  /** Why changes of the configuration are not noticed, or `null`. */
+  readonly configUnwatched: string | null;
   readonly guardianPid: number | null;
+  readonly load: Load;
+  readonly startsPerMinute: number;
+  readonly endsPerMinute: number;
+  readonly stalledQueues: readonly StalledQueue[];
+  readonly stalledLaunches: readonly number[];
   /** Those that have reported progress, and then none for so long as the configuration says. */
   readonly stuckJobs: readonly number[];
   readonly unkillableJobs: readonly number[];
@@ -19,6 +35,13 @@ export interface VitalFacts {
   readonly loopLagMs: number;
   /** How late the newest pass of the sampler was, or is by now. */
   readonly samplerLagMs: number;
+  readonly storeLatencyMs: { readonly last: number | null; readonly max: number };
+  readonly outputBytes: number;
+  readonly outputLimitBytes: number | null;
+  /** For how long it has been beyond the limit, seen at each beat; `null` where it is not. */
+  readonly outputBeyondMs: number | null;
+  /** For how long the disk has not said how much room it has. */
+  readonly diskSilentMs: number;
   readonly diskFreeBytes: number | null;
   readonly diskMinFreeBytes: number | null;
   readonly openFds: number;
@@ -30,70 +53,103 @@ const loopLagLimitMs = 1_000;
 
 /** Half of the shortest interval between checks that a built-in profile has. */
 const samplerLagLimitMs = 5_000;
+/** What a turn of the loop may take, and a commit is the longest part of it. */
+const storeLatencyLimitMs = 1_000;
+
+/** What ended jobs have printed is deleted, and what running ones print is dropped, within a beat or two. */
+const outputPatienceMs = 5_000;
+
+/** A disk that is asked for its room says so in microseconds, without reading anything. */
+const diskPatienceMs = 5_000;
 
 const descriptorShare = 0.9;
 
+/** What is the matter, in a sentence or two for each reason that the daemon itself can find; none where all is well. */
+const findings: Record<FoundByDaemon, (facts: VitalFacts) => readonly string[]> = {
+  STORE_FAILING: ({ storeTrouble, unwrittenChanges }) =>
+    storeTrouble === null ? [] : [`${storeTrouble} ${unwrittenChanges} changes wait.`],
+  DISK_LOW: ({ pausedFor }) => (pausedFor === null ? [] : [pausedFor]),
+  QUEUE_STALLED: ({ stalledQueues }) =>
+    stalledQueues.map(
+      ({ group, jobId }) => `Group "${group}" has a slot for job ${jobId}, which is ready, and does not start it.`,
+    ),
+  GUARDIAN_LOST: ({ guardianPid }) => (guardianPid === null ? ['There is no guardian at the moment.'] : []),
+  CONFIG_INVALID: ({ configError }) => (configError === null ? [] : [configError]),
+  CONFIG_UNWATCHED: ({ configUnwatched }) => (configUnwatched === null ? [] : [configUnwatched]),
+  LAUNCH_STALLED: ({ stalledLaunches: jobs }) =>
+    jobs.length === 0 ? [] : [`The launch of job ${someOf(jobs)} does not answer.`],
+  UNKILLABLE_JOBS: ({ unkillableJobs: jobs }) =>
+    jobs.length === 0 ? [] : [`SIGKILL did not end all of job ${someOf(jobs)}.`],
+  STUCK_JOBS: ({ stuckJobs: jobs }) => (jobs.length === 0 ? [] : [`No progress any more from job ${someOf(jobs)}.`]),
+  LEFT_BEHIND: ({ leftBehind }) =>
+    leftBehind === 0 ? [] : [`${leftBehind} processes of an earlier daemon are still there.`],
+  RETRY_STORM: ({ retriesHeldBack }) =>
+    retriesHeldBack === 0 ? [] : [`${retriesHeldBack} retries wait for their turn.`],
+  HOOKS_FAILING: ({ hooks: { failures, lastFailure } }) =>
+    failures === 0 ? [] : [`${failures} hooks failed within the last hour; the last of them: ${lastFailure}.`],
+  LOOP_LAG: ({ loopLagMs }) =>
+    loopLagMs <= loopLagLimitMs
+      ? []
+      : [`The daemon did not react for ${formatDuration(loopLagMs)} within the last minute.`],
+  SAMPLER_LATE: ({ samplerLagMs }) =>
+    samplerLagMs <= samplerLagLimitMs ? [] : [`Running jobs were looked at ${formatDuration(samplerLagMs)} late.`],
+  STORE_SLOW: ({ storeLatencyMs: { max } }) =>
+    max <= storeLatencyLimitMs ? [] : [`A commit took ${formatDuration(max)} within the last minute.`],
+  OUTPUT_FULL: ({ outputBytes, outputLimitBytes, outputBeyondMs }) =>
+    outputLimitBytes === null || outputBeyondMs === null || outputBeyondMs <= outputPatienceMs
+      ? []
+      : [`The output of all jobs takes ${formatSize(outputBytes)}, and may take ${formatSize(outputLimitBytes)}.`],
+  DISK_SILENT: ({ diskSilentMs }) =>
+    diskSilentMs <= diskPatienceMs
+      ? []
+      : [
+          `The disk of the state directory has been asked for its room and has not answered for ${formatDuration(diskSilentMs)}.`,
+        ],
+  DESCRIPTORS_LOW: ({ openFds, maxFds }) =>
+    maxFds === null || openFds <= maxFds * descriptorShare
+      ? []
+      : [`${openFds} of at most ${maxFds} descriptors are open.`],
+};
+
+/** Where there is no daemon that answers, a client finds that. */
+type FoundByDaemon = Exclude<HealthReasonCode, 'DAEMON_UNREACHABLE' | 'DAEMON_SILENT'>;
+
 /** Says how the daemon is, with the reasons. */
 export function assessHealth(facts: VitalFacts): Health {
-  const {
-    storeTrouble,
-    pausedFor,
-    configError,
-    stuckJobs,
-    unkillableJobs,
-    leftBehind,
-    loopLagMs,
-    samplerLagMs,
-    openFds,
-    maxFds,
-  } = facts;
-  const reasons: Health['reasons'] = [];
-  if (storeTrouble !== null)
-    reasons.push(healthReason('STORE_FAILING', `${storeTrouble} ${facts.unwrittenChanges} changes wait.`));
-  if (pausedFor !== null) reasons.push(healthReason('DISK_LOW', pausedFor));
-  if (facts.guardianPid === null) reasons.push(healthReason('GUARDIAN_LOST', 'There is no guardian at the moment.'));
-  if (configError !== null) reasons.push(healthReason('CONFIG_INVALID', configError));
-  if (unkillableJobs.length > 0)
-    reasons.push(healthReason('UNKILLABLE_JOBS', `SIGKILL did not end all of job ${unkillableJobs.join(', ')}.`));
-  if (stuckJobs.length > 0)
-    reasons.push(healthReason('STUCK_JOBS', `No progress any more from job ${someOf(stuckJobs)}.`));
-  if (leftBehind > 0)
-    reasons.push(healthReason('LEFT_BEHIND', `${leftBehind} processes of an earlier daemon are still there.`));
-  if (facts.retriesHeldBack > 0)
-    reasons.push(healthReason('RETRY_STORM', `${facts.retriesHeldBack} retries wait for their turn.`));
-  if (facts.hooks.failures > 0)
-    reasons.push(
-      healthReason(
-        'HOOKS_FAILING',
-        `${facts.hooks.failures} hooks failed within the last hour; the last of them: ${facts.hooks.lastFailure}.`,
-      ),
-    );
-  if (loopLagMs > loopLagLimitMs)
-    reasons.push(
-      healthReason('LOOP_LAG', `The daemon did not react for ${formatDuration(loopLagMs)} within the last minute.`),
-    );
-  if (samplerLagMs > samplerLagLimitMs)
-    reasons.push(healthReason('SAMPLER_LATE', `Running jobs were looked at ${formatDuration(samplerLagMs)} late.`));
-  if (maxFds !== null && openFds > maxFds * descriptorShare)
-    reasons.push(healthReason('DESCRIPTORS_LOW', `${openFds} of at most ${maxFds} descriptors are open.`));
+  const reasons = (Object.keys(findings) as FoundByDaemon[]).flatMap((code) =>
+    findings[code](facts).map((message) => healthReason(code, message)),
+  );
   return {
     status: overallHealth(reasons),
     reasons,
     checks: {
-      loopLagMs: Math.round(loopLagMs),
-      samplerLagMs: Math.round(samplerLagMs),
+      ...facts.load,
+      startsPerMinute: facts.startsPerMinute,
+      endsPerMinute: facts.endsPerMinute,
+      stalledQueues: facts.stalledQueues.map(({ group }) => group),
+      stalledLaunches: [...facts.stalledLaunches],
+      loopLagMs: Math.round(facts.loopLagMs),
+      samplerLagMs: Math.round(facts.samplerLagMs),
+      storeLatencyMs: { last: wholeMs(facts.storeLatencyMs.last), max: Math.round(facts.storeLatencyMs.max) },
+      outputBytes: facts.outputBytes,
+      outputLimitBytes: facts.outputLimitBytes,
+      diskSilentMs: Math.round(facts.diskSilentMs),
       diskFreeBytes: facts.diskFreeBytes,
       diskMinFreeBytes: facts.diskMinFreeBytes,
-      openFds,
-      maxFds,
+      openFds: facts.openFds,
+      maxFds: facts.maxFds,
       guardianPid: facts.guardianPid,
       unwrittenChanges: facts.unwrittenChanges,
-      stuckJobs: [...stuckJobs],
+      stuckJobs: [...facts.stuckJobs],
       retriesHeldBack: facts.retriesHeldBack,
       hookFailures: facts.hooks.failures,
-      unkillableJobs: [...unkillableJobs],
+      unkillableJobs: [...facts.unkillableJobs],
     },
   };
+}
+
+function wholeMs(ms: number | null): number | null {
+  return ms === null ? null : Math.round(ms);
 }
 
 /** A sentence does not name a thousand jobs. */

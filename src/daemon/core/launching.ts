@@ -27,7 +27,7 @@ import { inQueue } from './waiting.ts';
 export const noUsage: Usage = { cpuMs: null, peakRssBytes: null, outputBytes: null };
 
 /** A new attempt, written down before its process exists. */
-export function beginAttempt(job: Job, tier: string): Job {
+export function beginAttempt(job: Job, tier: string, sinceMonoMs = 0): Job {
   const attempt: Attempt = {
     number: job.attempts.length + 1,
     tier,
@@ -43,7 +43,11 @@ export function beginAttempt(job: Job, tier: string): Job {
     result: null,
     message: null,
   };
-  return { ...job, attempts: [...job.attempts, attempt], phase: { status: 'starting', stopRequested: null } };
+  return {
+    ...job,
+    attempts: [...job.attempts, attempt],
+    phase: { status: 'starting', sinceMonoMs, stopRequested: null },
+  };
 }
 
 export function launched(state: State, event: Extract<Event, { type: 'launched' }>, now: Instant): Decision {

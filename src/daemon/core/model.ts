@@ -59,7 +59,7 @@ export interface JobDefinition {
   readonly sources: Readonly<Record<string, string>>;
 }
 
-/** How a leader ended: `code` or `signal`, never both. wait(2) */
+/** How a leader ended: `code` or `signal`, never both. wait(2) Neither: that is not known. */
 export interface LeaderExit {
   readonly code: number | null;
   readonly signal: string | null;
@@ -111,8 +111,13 @@ export interface Progress {
 /** Each status carries the data that only it has. The current attempt is the last one of `Job.attempts`. */
 export type JobPhase =
   | QueuedPhase
-  /** A stop that comes before the launch has answered is carried out as soon as there is a process. */
-  | { readonly status: 'starting'; readonly stopRequested: StopRequest | null; readonly reportTimes?: ReportTimes }
+  | {
+      readonly status: 'starting';
+      readonly sinceMonoMs: number;
+      /** A stop that comes before the launch has answered is carried out as soon as there is a process. */
+      readonly stopRequested: StopRequest | null;
+      readonly reportTimes?: ReportTimes;
+    }
   | RunningPhase
   | {
       readonly status: 'stopping';

@@ -19,7 +19,7 @@ export function schedule(state: State, tier: string, now: Instant): Decision {
   for (const group of state.groups.values()) {
     const { jobs, bucket } = state.admission === 'open' ? nextStarts(state, group, now) : noStarts(group);
     for (const job of jobs) {
-      const starting = beginAttempt(job, tier);
+      const starting = beginAttempt(job, tier, now.monoMs);
       changes.push({ kind: 'job', before: job, after: starting });
       effects.push({ type: 'launch', job: starting });
     }
@@ -39,9 +39,14 @@ function noStarts({ bucket }: GroupState): Starts {
   return { jobs: [], bucket: bucket.wakeAtMonoMs === null ? bucket : { ...bucket, wakeAtMonoMs: null } };
 }
 
+/** Whether the group starts a job by itself as soon as there is a slot, a token and a job that is ready. */
+export function startsByItself({ group }: GroupState): boolean {
+  return group.mode === 'auto' && !group.paused;
+}
+
 function nextStarts(state: State, group: GroupState, now: Instant): Starts {
-  const { mode, paused, parallel, ratePerSecond } = group.group;
-  if (mode === 'manual' || paused) return noStarts(group);
+  const { parallel, ratePerSecond } = group.group;
+  if (!startsByItself(group)) return noStarts(group);
   const taken = new Set<number>();
   const jobs: Job[] = [];
   let bucket = group.bucket;
@@ -68,7 +73,7 @@ function bucketChange({ group, bucket: before }: GroupState, after: Bucket): Cha
 
 /** Starts one job at a client's wish. The caller has seen that there is a slot, a token and a job. */
 export function startOne(group: GroupState, job: Job, tier: string, now: Instant): Decision {
-  const starting = beginAttempt(job, tier);
+  const starting = beginAttempt(job, tier, now.monoMs);
   return {
     changes: [
       { kind: 'job', before: job, after: starting },

@@ -40,7 +40,7 @@ export function stop(job: Job, request: StopRequest, now: Instant): Decision {
         cause: stopRequested.cause,
         message: stopRequested.message ?? null,
       });
-      return replace(job, withPhase(caused, { status: 'starting', stopRequested }));
+      return replace(job, withPhase(caused, { ...job.phase, stopRequested }));
     }
     case 'running': {
       const attempt = currentAttempt(job);

@@ -5,6 +5,7 @@
 import { CorralError } from '../../protocol/index.ts';
 import { type Change, type Effect, isLasting, type Job } from '../core/index.ts';
 import type { Store } from '../store/index.ts';
+import { SlidingMax } from './sliding.ts';
 
 /** What was decided at one time, and what is to be done once it is written down. */
 export interface Entry {
@@ -22,9 +23,19 @@ export class Ledger {
   /** What the store has of each job in them. */
   readonly #lastWritten = new Map<number, Job>();
   #trouble: CorralError | null = null;
+  readonly #monoMs: () => number;
+  readonly #longest = new SlidingMax();
+  #lastMs: number | null = null;
 
-  constructor(store: Store) {
+  /** @param monoMs the clock by which commits are timed */
+  constructor(store: Store, monoMs: () => number) {
     this.#store = store;
+    this.#monoMs = monoMs;
+  }
+
+  /** How long commits took, also those that failed: the last one, and the longest within the last minute. */
+  get latencyMs(): { readonly last: number | null; readonly max: number } {
+    return { last: this.#lastMs, max: this.#longest.lastMinute(this.#monoMs()) };
   }
 
   /** Set from the first commit that failed to the next that did not. */
@@ -82,7 +93,7 @@ export class Ledger {
    */
   commit(changes: readonly Change[], wallMs: number): void {
     try {
-      this.#store.commit(changes, wallMs);
+      this.#write(changes, wallMs);
     } catch (error) {
       if (error instanceof CorralError) this.#trouble ??= error;
       throw error;
@@ -103,7 +114,7 @@ export class Ledger {
     const written: Entry[] = [];
     try {
       for (let entry = this.#unwritten[0]; entry !== undefined; entry = this.#unwritten[0]) {
-        this.#store.commit(entry.changes, entry.wallMs);
+        this.#write(entry.changes, entry.wallMs);
         this.#unwritten.shift();
         written.push(entry);
       }
@@ -116,6 +127,18 @@ export class Ledger {
     this.#lastWritten.clear();
     for (const entry of this.#unwritten) this.#noteLastWritten(entry);
     return written;
+  }
+
+  #write(changes: readonly Change[], wallMs: number): void {
+    if (!changes.some(isLasting)) return this.#store.commit(changes, wallMs);
+    const startedMs = this.#monoMs();
+    try {
+      this.#store.commit(changes, wallMs);
+    } finally {
+      const nowMs = this.#monoMs();
+      this.#lastMs = nowMs - startedMs;
+      this.#longest.add(this.#lastMs, nowMs);
+    }
   }
 
   #noteLastWritten({ changes }: Entry): void {

@@ -2,7 +2,7 @@
  * Looks at how large the output of running attempts is, on the beat of the daemon: jobs write to their files directly, and nobody
  * else would notice. The further a job is from its limit, the less often it is looked at.
  */
-import { currentAttempt, type Event, type Job, type OutputSize } from '../core/index.ts';
+import { currentAttempt, type Event, type Job, type OutputSize, type VitalFacts } from '../core/index.ts';
 import type { OutputFiles } from './output.ts';
 
 /** A job is taken to write no faster than this between two looks, in bytes a millisecond. */
@@ -29,6 +29,8 @@ export interface OutputWatchOptions {
 export class OutputWatch {
   readonly #options: OutputWatchOptions;
   readonly #watched = new Map<number, Watched>();
+  /** Since when all output together has been beyond its limit. */
+  #beyondSinceMs: number | null = null;
 
   constructor(options: OutputWatchOptions) {
     this.#options = options;
@@ -39,6 +41,15 @@ export class OutputWatch {
     let sum = 0;
     for (const { bytes } of this.#watched.values()) sum += bytes;
     return sum;
+  }
+
+  /** What the output of all jobs takes, of ended ones too, and for how long that has been too much. */
+  facts(nowMs: number): Pick<VitalFacts, 'outputBytes' | 'outputLimitBytes' | 'outputBeyondMs'> {
+    return {
+      outputBytes: this.liveBytes + this.#options.total.retainedBytes(),
+      outputLimitBytes: this.#options.total.maxBytes(),
+      outputBeyondMs: this.#beyondSinceMs === null ? null : nowMs - this.#beyondSinceMs,
+    };
   }
 
   begin(job: Job): void {
@@ -65,6 +76,9 @@ export class OutputWatch {
         emit({ type: 'outputMeasured', jobId: job.id, attempt, size: watched.size, totalLeavesBytes: null });
     }
     this.#holdToTotal();
+    const { outputBytes, outputLimitBytes } = this.facts(nowMs);
+    const isBeyond = outputLimitBytes !== null && outputBytes > outputLimitBytes;
+    this.#beyondSinceMs = isBeyond ? (this.#beyondSinceMs ?? nowMs) : null;
   }
 
   /** Once nothing of ended jobs is left to delete, the largest of the running ones gives way. */

@@ -481,7 +481,7 @@ function phaseFrom(status: JobStatus, row: Row): JobPhase {
     case 'queued':
       return justQueued;
     case 'starting':
-      return { status, stopRequested: null };
+      return { status, sinceMonoMs: 0, stopRequested: null };
     case 'running':
       return justRunning;
     case 'stopping':

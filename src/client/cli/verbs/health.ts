@@ -1,5 +1,12 @@
 import type { Command } from 'commander';
-import { CorralError, formatDuration, formatSize, type Health, healthReason } from '../../../protocol/index.ts';
+import {
+  CorralError,
+  formatDuration,
+  formatSize,
+  type Health,
+  type HealthChecks,
+  healthReason,
+} from '../../../protocol/index.ts';
 import { connect } from '../../index.ts';
 import { exitCodes } from '../exit-code.ts';
 import { colour, oneLine, printJson, printLine } from '../print.ts';
@@ -47,9 +54,29 @@ function print(report: Health | Pick<Health, 'status' | 'reasons'>): void {
     printLine(`  ${todo}`);
   }
   if (!('checks' in report)) return;
-  const { checks } = report;
+  for (const [name, figures] of table(report.checks)) printLine(`${name.padEnd(8)} ${figures}`);
+}
+
+/** What a person looks at first; --json has everything. */
+function table(checks: HealthChecks): [name: string, figures: string][] {
+  const { queued, active, slots, oldestQueued, longestRunning, storeLatencyMs, outputLimitBytes, diskMinFreeBytes } =
+    checks;
+  const job = (what: string, since: HealthChecks['oldestQueued']) =>
+    since === null ? [] : [`${what} job ${since.jobId}, for ${formatDuration(since.sinceMs)}`];
+  const oldest = [...job('queued', oldestQueued), ...job('running', longestRunning)];
   const free = checks.diskFreeBytes === null ? 'not known' : formatSize(checks.diskFreeBytes);
-  printLine(
-    `disk ${free} free, descriptors ${checks.openFds} of ${checks.maxFds ?? 'any number'}, longest lag ${formatDuration(checks.loopLagMs)}`,
-  );
+  const minFree = diskMinFreeBytes === null ? '' : ` (at least ${formatSize(diskMinFreeBytes)})`;
+  const outputLimit = outputLimitBytes === null ? '' : ` of ${formatSize(outputLimitBytes)}`;
+  const lastCommit = storeLatencyMs.last === null ? '' : `, the last one ${formatDuration(storeLatencyMs.last)}`;
+  return [
+    ['jobs', `${queued} queued, ${active} active, ${slots} slots`],
+    ['pace', `${checks.startsPerMinute} started and ${checks.endsPerMinute} ended within the last minute`],
+    ['oldest', oldest.length === 0 ? 'none' : oldest.join('; ')],
+    ['store', `longest commit within the last minute ${formatDuration(storeLatencyMs.max)}${lastCommit}`],
+    ['disk', `${free} free${minFree}; output of jobs ${formatSize(checks.outputBytes)}${outputLimit}`],
+    [
+      'daemon',
+      `descriptors ${checks.openFds} of ${checks.maxFds ?? 'any number'}, longest lag ${formatDuration(checks.loopLagMs)}, guardian ${checks.guardianPid ?? 'none'}`,
+    ],
+  ];
 }

@@ -2,9 +2,9 @@
 import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import { test } from 'node:test';
-import { DaemonUnderTest } from '../support/daemon.ts';
-import { compileHarm, whyNoHarm } from '../support/harm.ts';
-import { waitFor } from '../support/wait-for.ts';
+import { DaemonUnderTest } from '../../support/daemon.ts';
+import { compileHarm, whyNoHarm } from '../../support/harm.ts';
+import { waitFor } from '../../support/wait-for.ts';
 
 test('a launch that hangs is named after 30 s and goes on when it can; a slow commit is forgotten', {
   skip: whyNoHarm,

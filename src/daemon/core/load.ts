@@ -38,5 +38,5 @@ function runsSince(job: Job): number {
 
 /** By the wall clock, which may have been set meanwhile. */
 function waiting({ id }: Job, sinceWallMs: number, { wallMs }: Instant): Waiting {
-  return { jobId: id, sinceMs: Math.max(0, wallMs - sinceWallMs) };
+  return { jobId: id, sinceMs: Math.max(0, Math.round(wallMs - sinceWallMs)) };
 }

@@ -95,6 +95,8 @@ export interface Submitted {
   readonly id: number;
   /** False where the idempotency key was known, and this is the job that it made before. */
   readonly created: boolean;
+  /** What the job will not have as it asked for, under `best-effort`. Absent: it has everything. */
+  readonly warnings?: readonly string[] | undefined;
 }
 
 export interface WaitOptions {

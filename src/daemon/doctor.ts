@@ -15,6 +15,7 @@ import {
   type Finding,
   formatSize,
   isErrno,
+  limitFacts,
   resolvePaths,
   version,
 } from '../protocol/index.ts';
@@ -104,7 +105,7 @@ function containment(config: Config | null): Facts {
   const place = tierHere(config?.containment ?? 'auto', uid);
   if (place.tier === 'scan' && config?.containment !== 'scan')
     warnOfScan(`Only tier scan can be had here: ${place.reason}.`);
-  return { 'tier to be had': place.tier, reason: place.reason };
+  return { 'tier to be had': place.tier, reason: place.reason, ...limitFacts(place.limits) };
 }
 
 const scanBecause = '--scan-because=';

@@ -145,6 +145,7 @@ async function main(): Promise<void> {
     store,
     processes: {
       tier: containment.tier,
+      hostLimits: containment.hostLimits,
       launch: (job) => void runner.launch(job),
       terminate: (jobId) => runner.terminate(jobId),
       kill: (jobId) => runner.kill(jobId),
@@ -234,7 +235,7 @@ async function main(): Promise<void> {
       output,
       usage,
       get jobDefaults() {
-        return liveConfig.current.jobDefaults;
+        return { ...liveConfig.current.jobDefaults, hostLimits: containment.hostLimits };
       },
       stop,
       reload,
@@ -269,6 +270,7 @@ async function main(): Promise<void> {
           guarantee: containment.guarantee,
           holes: [...containment.holes],
           reason: containment.reason,
+          limits: containment.hostLimits.how,
         },
         jobs: store.countJobs(),
         config: liveConfig.status(),

@@ -1,11 +1,13 @@
 /** What the supervisor needs of the world around it. The shells that fill these in are chosen in main.ts. */
-import type { IdleCheck, Instant, Job, OutputFacts } from './core/index.ts';
+import type { HostLimits, IdleCheck, Instant, Job, OutputFacts } from './core/index.ts';
 
 export type Clock = () => Instant;
 
 export interface ProcessShell {
   /** Name of the containment tier; written down with each attempt. */
   readonly tier: string;
+  /** How it can hold jobs to the limits that they ask for. */
+  readonly hostLimits: HostLimits;
   launch(job: Job): void;
   terminate(jobId: number): void;
   kill(jobId: number): void;

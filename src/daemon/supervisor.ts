@@ -34,6 +34,7 @@ import {
   jobNotFound,
   loadOf,
   nextDeadline,
+  onThisHost,
   QueueWatch,
   type Request,
   reachesProcesses,
@@ -184,7 +185,7 @@ export class Supervisor {
     const entering = (groups: readonly Group[]) => groups.flatMap((group) => groupEnters(group, now));
     const added = entering(defaultGroups.filter((group) => !known.has(group.name)));
     restoreScopes(this.#state, snapshot.scopes, now);
-    const jobs = revived(snapshot.jobs, now);
+    const jobs = revived(snapshot.jobs, now, this.#options.processes.hostLimits);
     const loaded = jobs.map((after): Change => ({ kind: 'job', before: null, after }));
     apply(this.#state, [...entering(snapshot.groups), ...added, ...loaded]);
     this.#state.nextJobId = Math.max(this.#state.nextJobId, snapshot.nextJobId);
@@ -447,10 +448,9 @@ export class Supervisor {
         return { ...event, known, ended: this.#endedOf(event.definitions.flatMap(({ after }) => after)) };
       }
       case 'retry': {
-        const ended = this.#endedOf(event.jobIds);
-        const dependencies = [...ended.values()].flatMap((job) =>
-          job.attempts.length === 0 ? job.definition.after : [],
-        );
+        const { hostLimits } = this.#options.processes;
+        const ended = [...this.#endedOf(event.jobIds)].map(([id, job]) => [id, onThisHost(job, hostLimits)] as const);
+        const dependencies = ended.flatMap(([, job]) => (job.attempts.length === 0 ? job.definition.after : []));
         return { ...event, ended: new Map([...this.#endedOf(dependencies), ...ended]) };
       }
       case 'runPending':

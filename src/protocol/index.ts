@@ -11,6 +11,7 @@ export * from './jobs.ts';
 export * from './methods.ts';
 export * from './paths.ts';
 export * from './policies.ts';
+export * from './resources.ts';
 export * from './rpc.ts';
 export * from './scopes.ts';
 export * from './units.ts';

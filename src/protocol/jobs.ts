@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { bytesTextProblem } from './bytes.ts';
 import { causes } from './causes.ts';
 import { durationMs, policiesViewSchema, policyFields } from './policies.ts';
+import { resourcesSchema, resourcesViewSchema } from './resources.ts';
 
 export const jobStatuses = ['queued', 'starting', 'running', 'stopping', 'completed', 'failed', 'cancelled'] as const;
 export type JobStatus = (typeof jobStatuses)[number];
@@ -50,33 +51,6 @@ export const hookSchema = z
   })
   .meta({ id: 'Hook', description: 'A command that is run when something has become of a job.' });
 export type HookSpec = z.output<typeof hookSchema>;
-
-export const resourcesSchema = z
-  .strictObject({
-    memoryBytes: z
-      .number()
-      .int()
-      .min(1024 * 1024)
-      .max(2 ** 50)
-      .optional()
-      .describe('Memory of all processes together, in bytes.'),
-    cpus: z
-      .number()
-      .min(0.01)
-      .max(100_000)
-      .optional()
-      .describe('CPU time per time, all processes together: 1.5 is one core and a half.'),
-    pids: z.number().int().min(1).max(4_194_304).optional().describe('Processes and threads at once.'),
-    nice: z.number().int().min(-20).max(19).optional().describe('Scheduling priority, see nice(1).'),
-    enforce: z
-      .enum(['strict', 'best-effort'])
-      .optional()
-      .describe(
-        'What becomes of a limit that this host cannot enforce: `strict` refuses the job, `best-effort` takes it with a warning. Absent: `strict`.',
-      ),
-  })
-  .meta({ id: 'Resources', description: 'Limits on what the processes of an attempt may use.' });
-export type ResourcesSpec = z.output<typeof resourcesSchema>;
 
 const envName = bytes('env').refine(
   (name) => name !== '' && !name.includes('='),
@@ -197,8 +171,18 @@ const leaderEnd = {
 };
 const strays = z.int().describe('Processes that lived on when the leader had exited; they were ended.');
 const usage = {
-  cpuMs: z.int().nullable().describe('CPU time used, in ms. `null` where it is not known.'),
-  peakRssBytes: z.int().nullable().describe('Largest resident memory, in bytes. `null` where it is not known.'),
+  cpuMs: z
+    .int()
+    .nullable()
+    .describe(
+      'CPU time used, in ms: of all its processes in tier `cgroup`; of the leader, and of what was waited for, elsewhere. `null` where it is not known.',
+    ),
+  peakRssBytes: z
+    .int()
+    .nullable()
+    .describe(
+      'Largest resident memory that any one of its processes had, in bytes, as far as that was seen. `null` where it is not known.',
+    ),
 };
 
 const outputDroppedBytes = z
@@ -322,7 +306,7 @@ export const jobViewSchema = z
       successCodes: z.array(z.int()),
     }),
     policies: policiesViewSchema,
-    resources: resourcesSchema.nullable(),
+    resources: resourcesViewSchema.nullable(),
     onSupervisorLost: z.enum(['fail', 'retry']),
     idempotencyKey: z.string().nullable(),
     containment: z

@@ -20,6 +20,7 @@ import {
   stuckJobSchema,
 } from './jobs.ts';
 import { durationMs } from './policies.ts';
+import { limitsViewSchema } from './resources.ts';
 import { scopeIdSchema, scopeNameSchema, scopeReportSchema } from './scopes.ts';
 
 /** Most jobs that one call may name: the report on each must fit a frame. */
@@ -72,6 +73,10 @@ const submitted = z
     created: z
       .boolean()
       .describe('False where the idempotency key was known, and this is the job that it made before.'),
+    warnings: z
+      .array(z.string())
+      .optional()
+      .describe('What the job will not have as it asked for, under `best-effort`. Absent: it has everything.'),
   })
   .meta({ id: 'Submitted' });
 
@@ -148,6 +153,7 @@ export const methods = {
       'PROFILE_NOT_FOUND',
       'JOB_NOT_FOUND',
       'SCOPE_CLOSED',
+      'LIMIT_UNENFORCEABLE',
       'QUEUE_FULL',
       'DISK_LOW',
       'IDEMPOTENCY_MISMATCH',
@@ -166,6 +172,7 @@ export const methods = {
       'PROFILE_NOT_FOUND',
       'JOB_NOT_FOUND',
       'SCOPE_CLOSED',
+      'LIMIT_UNENFORCEABLE',
       'QUEUE_FULL',
       'DISK_LOW',
       'IDEMPOTENCY_MISMATCH',
@@ -192,6 +199,7 @@ export const methods = {
       'SCOPE_CLOSED',
       'GROUP_NOT_FOUND',
       'PROFILE_NOT_FOUND',
+      'LIMIT_UNENFORCEABLE',
       'QUEUE_FULL',
       'DISK_LOW',
       'IDEMPOTENCY_MISMATCH',
@@ -375,7 +383,7 @@ export const methods = {
     about:
       'Changes a job that is queued. What is not named stays as it is, and so does what the job got from its profile. A job that has started is not changed any more.',
     repeat: 'once',
-    errors: ['JOB_NOT_FOUND', 'JOB_NOT_QUEUED', 'PROFILE_NOT_FOUND', 'STORE_FAILED'],
+    errors: ['JOB_NOT_FOUND', 'JOB_NOT_QUEUED', 'PROFILE_NOT_FOUND', 'LIMIT_UNENFORCEABLE', 'STORE_FAILED'],
     params: z.strictObject({ jobId: jobIdSchema, edit: jobEditSchema }),
     result: z.object({ job: jobViewSchema }),
   },
@@ -572,6 +580,7 @@ export const methods = {
         guarantee: z.string().describe('What that promises, in a sentence.'),
         holes: z.array(z.string()).describe('What it cannot promise.'),
         reason: z.string().describe('Why it is this tier.'),
+        limits: limitsViewSchema,
       }),
       jobs: z.record(z.enum(jobStatuses), z.int()).describe('How many there are in each status.'),
       config: configStatusSchema,

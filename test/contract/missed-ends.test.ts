@@ -42,7 +42,7 @@ class Stage {
     const real = chooseContainment({ wanted: tier, instance, uid: process.getuid?.() ?? 0, reaper: this.reaper });
     const containment: Containment = new Proxy(real, {
       get: (target, name) => {
-        if (name === 'open' && hold !== undefined) return (attempt: string) => hold(real.open(attempt));
+        if (name === 'open' && hold !== undefined) return (attempt: string) => hold(real.open(attempt, null));
         const value = Reflect.get(target, name);
         return typeof value === 'function' ? value.bind(target) : value;
       },

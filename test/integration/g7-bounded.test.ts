@@ -70,7 +70,9 @@ function footprint(daemon: DaemonUnderTest) {
     leaves:
       leaves === null || !fs.existsSync(leaves)
         ? 0
-        : fs.readdirSync(leaves, { withFileTypes: true }).filter((entry) => entry.isDirectory()).length,
+        : fs
+            .readdirSync(leaves, { withFileTypes: true, recursive: true })
+            .filter((entry) => entry.isDirectory() && /^\d/.test(entry.name)).length,
     rssMiB: Math.round(Number(/VmRSS:\s+(\d+)/.exec(status)?.[1]) / 1024),
   };
 }

@@ -15,7 +15,7 @@ import {
   schedule,
 } from '../../src/daemon/core/index.ts';
 import type { JobEdit, JobSpec } from '../../src/protocol/index.ts';
-import { groupOf, instant } from '../support/records.ts';
+import { defaultsOnAbleHost, groupOf, instant } from '../support/records.ts';
 
 const dayMs = 86_400_000;
 const at = (monoMs: number, jumpMs = 0) => ({ ...instant(monoMs, 1_800_000_000_000 + monoMs + jumpMs), bootId: 'b' });
@@ -25,7 +25,7 @@ class Waiting {
   readonly state = emptyState();
   readonly changes: Change[] = [];
 
-  constructor(specs: readonly Partial<JobSpec>[], defaults: JobDefaults = builtInDefaults) {
+  constructor(specs: readonly Partial<JobSpec>[], defaults: JobDefaults = defaultsOnAbleHost) {
     for (const group of [groupOf('default', { parallel: 0 }), groupOf('night', { parallel: 0, maxQueued: 2 })])
       apply(this.state, [{ kind: 'group', before: null, after: group }]);
     const definitions = specs.map((spec) =>
@@ -41,7 +41,7 @@ class Waiting {
     return [...effects];
   }
 
-  edit(edit: JobEdit, { now = at(0), defaults = builtInDefaults, jobId = 1 } = {}): Effect[] {
+  edit(edit: JobEdit, { now = at(0), defaults = defaultsOnAbleHost, jobId = 1 } = {}): Effect[] {
     return this.do({ type: 'edit', request: 1, jobIds: [jobId], ended: new Map(), edit, defaults }, now);
   }
 
@@ -82,6 +82,12 @@ describe('edit', () => {
       name: 'takes all limits on resources away',
       edit: { resources: null },
       becomes: { resources: null },
+      changed: ['resources'],
+    },
+    {
+      name: 'replaces the limits on resources by what the host can enforce of the new ones',
+      edit: { resources: { memoryBytes: 2 ** 26 } },
+      becomes: { resources: { memoryBytes: 2 ** 26, enforcedBy: { memory: 'cgroup' }, shortfalls: [] } },
       changed: ['resources'],
     },
   ];

@@ -59,6 +59,11 @@ interface JobFlags {
   readonly retryMaxDelay?: number | 'off';
   readonly retryOn?: Cause[];
   readonly retryExitCodes?: number[];
+  readonly memory?: number | 'off';
+  readonly cpus?: number;
+  readonly pidsLimit?: number;
+  readonly nice?: number;
+  readonly limits?: 'strict' | 'best-effort';
 }
 
 const lostPolicies = ['fail', 'retry'];
@@ -131,6 +136,17 @@ export function addJobOptions(command: Command): Command {
     )
     .option('--after <ids>', 'start it when these jobs are completed, such as 7 or 3..9,12; repeatable', asJobIdList)
     .option('--after-any <ids>', 'start it when these jobs have ended, however; repeatable', asJobIdList)
+    .optionsGroup(limits)
+    .option('--memory <size>', 'most memory, such as 512MiB', asSize)
+    .option('--cpus <number>', 'most CPU time per time, such as 1.5 for one core and a half', asAmount)
+    .option('--pids-limit <number>', 'most processes and threads at once', asCount)
+    .option('--nice <number>', 'scheduling priority, from 19 (last) to -20 (first)', asInteger)
+    .addOption(
+      new Option(
+        '--limits <how>',
+        'what to do about a limit that this host cannot enforce: refuse the job, or take it with a warning (default: strict)',
+      ).choices(['strict', 'best-effort']),
+    )
     .optionsGroup(notifications)
     .option(
       '--notify <when: line>',
@@ -144,6 +160,7 @@ export function addJobOptions(command: Command): Command {
 const policies = 'What ends it, and how long it is kept:';
 const idle = 'When it counts as idle:';
 const retry = 'When it is run again:';
+const limits = 'What it may use:';
 const start = 'When it starts:';
 const notifications = 'Who is told of it:';
 
@@ -188,6 +205,13 @@ export function jobSettings(flags: JobFlags): Partial<JobRequest> & { command?: 
       maxDelayMs: amount('--retry-max-delay', flags.retryMaxDelay),
       causes: flags.retryOn,
       exitCodes: flags.retryExitCodes,
+    }),
+    resources: nonEmpty({
+      memoryBytes: flags.memory === 'off' ? undefined : flags.memory,
+      cpus: flags.cpus,
+      pids: flags.pidsLimit,
+      nice: flags.nice,
+      enforce: flags.limits,
     }),
   };
   return given(settings);

@@ -45,8 +45,12 @@ export function afterText({ after, afterMode }: Pick<SettledJob, 'after' | 'afte
 
 export function resourcesText({ resources }: Pick<SettledJob, 'resources'>): string | null {
   if (resources === null) return null;
-  const { memoryBytes, cpus, pids, nice, enforce } = resources;
-  const said = { memory: memoryBytes && policyText('memoryBytes', memoryBytes), cpus, pids, nice, enforce };
-  const parts = Object.entries(said).flatMap(([name, value]) => (value === undefined ? [] : [`${name} ${value}`]));
+  const { memoryBytes, cpus, pids, nice, enforcedBy } = resources;
+  const said = { memory: memoryBytes && policyText('memoryBytes', memoryBytes), cpus, pids, nice };
+  const parts = Object.entries(said).flatMap(([name, value]) => {
+    const by = enforcedBy[name as keyof typeof enforcedBy];
+    const how = by === undefined || by === 'cgroup' || (name === 'nice' && by === 'each process') ? '' : ` (${by})`;
+    return value === undefined ? [] : [`${name} ${value}${how}`];
+  });
   return parts.length === 0 ? null : parts.join(', ');
 }

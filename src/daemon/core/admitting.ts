@@ -15,7 +15,7 @@ export function submit(state: State, event: Extract<Event, { type: 'submit' }>, 
   const effects: Effect[] = [];
   const keys = new Map(event.known);
   const added = new Map<string, number>();
-  const submitted: { id: number; created: boolean }[] = [];
+  const submitted: { id: number; created: boolean; warnings?: readonly string[] }[] = [];
   let nextId = state.nextJobId;
   for (const definition of event.definitions) {
     const key = definition.idempotencyKey;
@@ -43,7 +43,7 @@ export function submit(state: State, event: Extract<Event, { type: 'submit' }>, 
     nextId += 1;
     if (key !== null) keys.set(key, job);
     changes.push({ kind: 'job', before: null, after: job });
-    submitted.push({ id: job.id, created: true });
+    submitted.push({ id: job.id, created: true, ...(job.warnings.length === 0 ? {} : { warnings: job.warnings }) });
     const fatal = definition.after.map((jobId) => event.ended.get(jobId)).find((one) => one && isFailure(one, job));
     if (fatal === undefined) continue;
     const failure = failFor(fatal, job, now);
@@ -100,7 +100,7 @@ export function newJob(id: number, definition: JobDefinition, now: Instant): Job
     queue: firstQueueRecord({ definition }, now),
     expiresWallMs: null,
     client: noClient,
-    warnings: [],
+    warnings: definition.resources?.shortfalls ?? [],
   };
   return inQueue(job, now);
 }

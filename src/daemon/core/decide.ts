@@ -129,7 +129,9 @@ function decideAlone(state: State, event: Event, now: Instant): Decision {
     case 'leaderExited':
       return onLive(state, event.jobId, ['running', 'stopping'], (job) => leaderExited(job, event, now));
     case 'emptied':
-      return onLive(state, event.jobId, ['stopping'], (job) => finish(job, { usage: event.usage }, now));
+      return onLive(state, event.jobId, ['stopping'], (job) =>
+        finish(job, { usage: event.usage }, now, event.atLimits),
+      );
     case 'outputMeasured':
       return onLive(state, event.jobId, ['running', 'stopping'], (job) => outputMeasured(job, event, now));
     case 'outputKept':

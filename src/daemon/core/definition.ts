@@ -1,11 +1,12 @@
 import { CorralError, defaultGroup, type JobSpec, type Policies } from '../../protocol/index.ts';
 import type { JobDefinition } from './model.ts';
 import { builtInDefaults, type JobDefaults, settlePolicies } from './profiles.ts';
+import { settleResources, unknownHost } from './resources.ts';
 
 /**
  * A caller's wish with every default filled in.
  *
- * @throws CorralError `PROFILE_NOT_FOUND`; `INVALID_PARAMS` where its wishes contradict each other
+ * @throws CorralError `PROFILE_NOT_FOUND`; `LIMIT_UNENFORCEABLE`; `INVALID_PARAMS` where its wishes contradict each other
  */
 export function definitionFrom(spec: JobSpec, defaults: JobDefaults = builtInDefaults): JobDefinition {
   const { name, group, command, env, cwd, stdin, splitOutput, priority, successCodes, idempotencyKey, ...rest } = spec;
@@ -31,7 +32,7 @@ export function definitionFrom(spec: JobSpec, defaults: JobDefaults = builtInDef
     startAtWallMs: startAt === undefined ? null : Date.parse(startAt),
     after: [...new Set(after ?? [])],
     afterMode: afterMode ?? 'success',
-    resources: resources ?? null,
+    resources: settleResources(resources, defaults.hostLimits ?? unknownHost),
     hooks: hooks ?? [],
     ...settlePolicies(policies, profile ?? 'default', defaults),
   };

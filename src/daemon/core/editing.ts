@@ -5,6 +5,7 @@ import { bulk, type Decision, groupNotFound, jobNotFound, nothing, refuse } from
 import type { EndedJobs, Event } from './events.ts';
 import type { Change, Instant, Job, JobDefinition, State } from './model.ts';
 import { type JobDefaults, type SettledPolicies, settlePolicies } from './profiles.ts';
+import { settleResources, unknownHost, withResources } from './resources.ts';
 import { inQueue, notBeforeOf, onPresentClock } from './waiting.ts';
 
 export function edit(state: State, event: Extract<Event, { type: 'edit' }>, now: Instant): Decision {
@@ -25,7 +26,12 @@ function editOne(before: Job, { edit: wish, defaults }: Extract<Event, { type: '
   const queue = namesTime
     ? { ...onPresentClock(before.queue, now), notBefore: notBeforeOf(definition, now) }
     : before.queue;
-  const edited = { ...before, definition, queue };
+  const { resources } = wish;
+  const limited =
+    resources === undefined
+      ? before
+      : withResources(before, settleResources(resources ?? undefined, defaults.hostLimits ?? unknownHost));
+  const edited = { ...limited, definition: { ...definition, resources: limited.definition.resources }, queue };
   const after = namesTime || wish.startDeadlineMs !== undefined ? inQueue(edited, now) : edited;
   return [
     { kind: 'job', before, after },
@@ -75,7 +81,7 @@ function queuedJob(state: State, jobId: number, ended: EndedJobs): Job {
  * @throws CorralError `PROFILE_NOT_FOUND`, `INVALID_PARAMS`
  */
 function editedDefinition(definition: JobDefinition, wish: JobEdit, defaults: JobDefaults): JobDefinition {
-  const { name, priority, command, cwd, env, resources, delayMs, startAt, ...asked } = wish;
+  const { name, priority, command, cwd, env, resources: _, delayMs, startAt, ...asked } = wish;
   const time =
     delayMs !== undefined
       ? { delayMs, startAtWallMs: null }
@@ -89,7 +95,6 @@ function editedDefinition(definition: JobDefinition, wish: JobEdit, defaults: Jo
     ...(command === undefined ? {} : { command }),
     ...(cwd === undefined ? {} : { cwd }),
     ...(env === undefined ? {} : { env: editedEnvironment(definition.env, env) }),
-    ...(resources === undefined ? {} : { resources }),
     ...time,
     ...(namesOf(asked).length === 0 ? {} : editedPolicies(definition, asked, defaults)),
   };

@@ -5,6 +5,7 @@ import type { GroupSettings, Job, JobDefinition, LeaderExit, ProcessIdentity, St
 import type { OutputSize } from './output-limit.ts';
 import type { JobDefaults } from './profiles.ts';
 import type { Report } from './reports.ts';
+import type { AtLimits } from './resources.ts';
 import type { StuckCriteria } from './stuck.ts';
 
 /** Ties an answer to the call that asked for it. */
@@ -161,9 +162,16 @@ export type Event =
       /** Processes of the attempt that are still alive. */
       readonly remaining: number;
       readonly usage: Usage;
+      /** Absent: nothing is known of that. */
+      readonly atLimits?: AtLimits | null;
     }
   /** The leader is gone and so is every other process of the attempt. */
-  | { readonly type: 'emptied'; readonly jobId: number; readonly usage: Usage }
+  | {
+      readonly type: 'emptied';
+      readonly jobId: number;
+      readonly usage: Usage;
+      readonly atLimits?: AtLimits | null;
+    }
   /** The configuration says how many retries may come due at once. */
   | { readonly type: 'setRetryPace'; readonly perSecond: number; readonly burst: number }
   /** A hook was run for the jobs, and failed. `ended`: as the store has them; a record that was removed needs no note. */

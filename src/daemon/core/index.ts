@@ -25,6 +25,7 @@ export * from './rate.ts';
 export * from './recovery.ts';
 export * from './reports.ts';
 export * from './rerun.ts';
+export * from './resources.ts';
 export * from './retry.ts';
 export * from './scope-index.ts';
 export * from './scopes.ts';

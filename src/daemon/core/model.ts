@@ -12,11 +12,11 @@ import {
   isFinal,
   type JobStatus,
   type Policies,
-  type ResourcesSpec,
 } from '../../protocol/index.ts';
 import { Heap } from './heap.ts';
 import type { IdleWatch } from './idle.ts';
 import type { OutputSize } from './output-limit.ts';
+import type { SettledResources } from './resources.ts';
 import { isLastingOfScope, neverOpened, putScope, type Scope, type ScopeState, tallyScope } from './scope-index.ts';
 
 /** The two clocks, and chance, handed in. `monoMs` never jumps and measures durations; `wallMs` is for people. */
@@ -51,7 +51,7 @@ export interface JobDefinition {
   readonly startAtWallMs: number | null;
   readonly after: readonly number[];
   readonly afterMode: 'success' | 'any';
-  readonly resources: Readonly<ResourcesSpec> | null;
+  readonly resources: SettledResources | null;
   readonly hooks: readonly HookSpec[];
   readonly profile: string;
   readonly policies: Policies;

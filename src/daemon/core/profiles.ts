@@ -10,6 +10,7 @@ import {
   type PolicySettings,
   type RetryPolicy,
 } from '../../protocol/index.ts';
+import type { HostLimits } from './resources.ts';
 
 export interface Profile {
   readonly name: string;
@@ -87,6 +88,8 @@ export interface JobDefaults {
   readonly jobs: PolicySettings;
   /** What no job may exceed. */
   readonly caps: CapSettings;
+  /** What this host can hold jobs to. Absent: nothing is known of it, and no limit can be promised. */
+  readonly hostLimits?: HostLimits;
 }
 
 export const builtInDefaults: JobDefaults = {

@@ -1,16 +1,17 @@
 import { behindThose } from './dependencies.ts';
 import { endedJob } from './ending.ts';
 import { type Change, currentAttempt, type Instant, type Job, withAttempt, withPhase } from './model.ts';
+import { type HostLimits, onThisHost, unknownHost } from './resources.ts';
 import { waitsForRetry } from './retry.ts';
 import { inQueue } from './waiting.ts';
 
 /** Stored jobs on this daemon's clock: deadlines are reckoned anew, and a job waits for those of the others that it needs. */
-export function revived(jobs: readonly Job[], now: Instant): Job[] {
+export function revived(jobs: readonly Job[], now: Instant, hostLimits: HostLimits = unknownHost): Job[] {
   const live = new Set(jobs.map(({ id }) => id));
   return jobs.map((job) =>
     job.phase.status === 'queued'
       ? atItsTurn(
-          behindThose(inQueue(job, now), (jobId) => live.has(jobId)),
+          behindThose(inQueue(onThisHost(job, hostLimits), now), (jobId) => live.has(jobId)),
           now,
         )
       : job,

@@ -15,6 +15,7 @@ import {
   type Job,
   type JobDefinition,
 } from './model.ts';
+import type { SettledResources } from './resources.ts';
 
 /** What the file system knows about a job's output. */
 export interface OutputFacts {
@@ -74,7 +75,7 @@ export function viewOf(job: Job, output: OutputFacts, waitingFor: string | null)
       successCodes: [...definition.successCodes],
     },
     policies: policiesView(definition),
-    resources: definition.resources,
+    resources: resourcesView(definition.resources),
     onSupervisorLost: policies.onSupervisorLost,
     idempotencyKey: definition.idempotencyKey,
     containment: attempt?.tier ?? null,
@@ -84,6 +85,12 @@ export function viewOf(job: Job, output: OutputFacts, waitingFor: string | null)
 /** A job that was not submitted, as it would be. */
 export function settledView(job: Job): SettledJob {
   return settledJobSchema.parse(viewOf(job, { files: [], bytes: 0 }, null));
+}
+
+function resourcesView(resources: SettledResources | null): JobView['resources'] {
+  if (resources === null) return null;
+  const { shortfalls: _, ...shown } = resources;
+  return shown;
 }
 
 /** Results of so many attempts are shown, newest first: a job that is run again for ever must still fit a frame. */

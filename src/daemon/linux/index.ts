@@ -16,4 +16,12 @@ export {
   signalIf,
 } from './processes.ts';
 export { dropBeginning } from './punch.ts';
+export {
+  type LimitOutcome,
+  limitData,
+  lowestNice,
+  niceGroup,
+  niceProcess,
+  niceSession,
+} from './resources.ts';
 export { type SpawnRequest, spawnSession } from './spawn.ts';

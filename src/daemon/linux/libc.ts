@@ -14,6 +14,7 @@ function call(signature: string): (...args: unknown[]) => number {
 
 export const prctl = call('int prctl(int option, ulong arg2, ulong arg3, ulong arg4, ulong arg5)');
 export const prlimit = call('int prlimit(int pid, int resource, void* new_limit, void* old_limit)');
+export const setpriority = call('int setpriority(int which, uint32_t who, int priority)');
 export const fallocate = call('int fallocate(int fd, int mode, int64_t offset, int64_t length)');
 export const waitid = call('int waitid(int idtype, uint32_t id, void* info, int options)');
 export const wait4 = call('int wait4(int pid, void* status, int options, void* usage)');

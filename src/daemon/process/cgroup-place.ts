@@ -1,4 +1,5 @@
 import fs from 'node:fs';
+import { dirname } from 'node:path';
 import { ifProcessLives, isDelegated } from '../linux/index.ts';
 import { unifiedPath } from './cgroup-tree.ts';
 import { instanceText } from './marks.ts';
@@ -10,6 +11,9 @@ export interface CgroupPlace {
   readonly home: string;
   readonly reason: string;
 }
+
+/** Where the daemon puts itself, in a cgroup that is its own, so that the kernel lets it hold the others to limits. */
+export const daemonCgroup = 'corrald';
 
 /** The name of a folder for a daemon's leaves, somewhere in the path of a cgroup. */
 const leafPattern = /\/corral-[0-9a-f]{8}\//;
@@ -29,18 +33,20 @@ export function findCgroupPlace(instance: number, uid: number): CgroupPlace | st
   const name = `corral-${instanceText(instance)}`;
   // A daemon that a job of another daemon started stays below that job's leaf, so that it ends with the job.
   const isInLeaf = leafPattern.test(own);
-  const ownIsOurs = own !== '/' && (uid === 0 ? isInLeaf || isDelegated(home) : ownerOf(home) === uid);
+  // Whoever comes after a daemon that put itself below its cgroup, such as a newer one in its place, finds itself there.
+  const unit = home.endsWith(`/${daemonCgroup}`) ? dirname(home) : home;
+  const ownIsOurs = unit !== mount && (uid === 0 ? isInLeaf || isDelegated(unit) : ownerOf(unit) === uid);
   if (!ownIsOurs && uid !== 0) {
     return `the cgroup ${home} is not delegated to this user; under a systemd user manager it would be: systemd-run --user -p Delegate=yes`;
   }
-  const base = ownIsOurs ? `${home}/${name}` : `${mount}/${name}`;
+  const base = ownIsOurs ? `${unit}/${name}` : `${mount}/${name}`;
   const failure = probe(base, home);
   if (failure !== null) return failure;
   return {
     mount,
     base,
     home,
-    reason: ownIsOurs ? `the cgroup ${home} is this daemon's to use` : `root may make cgroups in ${mount}`,
+    reason: ownIsOurs ? `the cgroup ${unit} is this daemon's to use` : `root may make cgroups in ${mount}`,
   };
 }
 

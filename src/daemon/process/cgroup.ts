@@ -1,11 +1,14 @@
 import fs from 'node:fs';
-import type { ProcessIdentity } from '../core/index.ts';
+import type { AtLimits, HostLimits, ProcessIdentity, SettledResources } from '../core/index.ts';
 import { descriptorLimit, ifProcessLives, type Mark, signalIf } from '../linux/index.ts';
 import type { CgroupPlace } from './cgroup-place.ts';
 import { alivePids, isIn, leavesOf, removeLeaves, removeTree } from './cgroup-tree.ts';
 import { type Containment, type Hold, markVariable, type SweepReport } from './containment.ts';
+import { type Controllers, enableControllers, handDown, leafFolders, returnControllers } from './controllers.ts';
 import { CpuStat, type OpenCpuStats } from './cpu-stat.ts';
+import { hostLimitsWith, limitLeaf, limitProcesses, readAtLimits } from './limits.ts';
 import { type Marker, markText } from './marks.ts';
+import { peakOf } from './peaks.ts';
 import { sweepProcesses } from './sweep.ts';
 import { watchFile } from './watch-file.ts';
 
@@ -34,7 +37,9 @@ export class CgroupContainment implements Containment {
   readonly holes: readonly string[];
   readonly reason: string;
   readonly killSwitch: string;
+  readonly hostLimits: HostLimits;
   readonly #place: CgroupPlace;
+  readonly #controllers: Controllers;
   readonly #marker: Marker;
   readonly #shared: Shared;
   readonly #unremoved = new Set<string>();
@@ -42,12 +47,14 @@ export class CgroupContainment implements Containment {
 
   constructor(place: CgroupPlace, marker: Marker, uid: number) {
     this.#place = place;
+    this.#controllers = enableControllers(place);
+    this.hostLimits = hostLimitsWith(this.#controllers.missing);
     this.#marker = marker;
     this.reason = place.reason;
     this.killSwitch = place.base;
     this.#shared = {
       mount: place.mount,
-      homeFd: fs.openSync(`${place.home}/cgroup.procs`, 'w'),
+      homeFd: fs.openSync(`${this.#controllers.home}/cgroup.procs`, 'w'),
       marker,
       draining: new Set(),
       removeLeaf: (leaf) => this.#removeLeaf(leaf),
@@ -63,17 +70,29 @@ export class CgroupContainment implements Containment {
     ];
   }
 
-  open(name: string): Hold {
-    const path = `${this.#place.base}/${name}`;
+  open(name: string, resources: SettledResources | null): Hold {
+    const path = `${this.#folderFor(resources)}/${name}`;
     fs.mkdirSync(path, { recursive: true }); // With its parent, should somebody have tidied that away.
-    return new LeafHold(path, this.#shared);
+    return new LeafHold(path, resources, this.#shared);
+  }
+
+  #folderFor(resources: SettledResources | null): string {
+    const { base } = this.#place;
+    const { enabled } = this.#controllers;
+    if (enabled.length === 0) return base;
+    if (resources === null || !Object.values(resources.enforcedBy).includes('cgroup'))
+      return `${base}/${leafFolders.plain}`;
+    handDown(base, enabled);
+    return `${base}/${leafFolders.limited}`;
   }
 
   /** A leaf that is not there has nobody in it; one that a hold has given up may. */
   countAlive(jobIds: ReadonlySet<number>): number {
-    return leavesOf(this.#place.base)
-      .filter((leaf) => jobIds.has(Number.parseInt(leaf, 10)))
-      .reduce((total, leaf) => total + alivePids(`${this.#place.base}/${leaf}`).length, 0);
+    const { base } = this.#place;
+    return [base, ...Object.values(leafFolders).map((name) => `${base}/${name}`)]
+      .flatMap((folder) => leavesOf(folder).map((leaf) => ({ leaf, path: `${folder}/${leaf}` })))
+      .filter(({ leaf }) => jobIds.has(Number.parseInt(leaf, 10)))
+      .reduce((total, { path }) => total + alivePids(path).length, 0);
   }
 
   async sweep(lost: readonly ProcessIdentity[]): Promise<SweepReport> {
@@ -92,6 +111,7 @@ export class CgroupContainment implements Containment {
   close(): void {
     if (this.#removeAgain !== null) clearTimeout(this.#removeAgain);
     removeTree(this.#place.base);
+    returnControllers(this.#place, this.#controllers);
     fs.closeSync(this.#shared.homeFd);
   }
 
@@ -109,6 +129,7 @@ export class CgroupContainment implements Containment {
 class LeafHold implements Hold {
   readonly env: Readonly<Record<string, string>>;
   readonly #path: string;
+  readonly #resources: SettledResources | null;
   readonly #mark: Mark;
   readonly #shared: Shared;
   readonly #cpuStat: CpuStat;
@@ -116,9 +137,10 @@ class LeafHold implements Hold {
   #onEmpty: (() => void) | null = null;
   #isFrozen = false;
 
-  constructor(path: string, shared: Shared) {
+  constructor(path: string, resources: SettledResources | null, shared: Shared) {
     this.#path = path;
     this.#cpuStat = new CpuStat(path, shared.cpuStats);
+    this.#resources = resources;
     this.#mark = shared.marker.next();
     this.#shared = shared;
     this.env = { [markVariable]: markText(this.#mark) };
@@ -140,6 +162,20 @@ class LeafHold implements Hold {
   }
 
   setLeader(): void {}
+
+  limit(leaderPid: number): void {
+    if (this.#resources === null) return;
+    limitLeaf(this.#path, this.#resources);
+    limitProcesses(this.#resources, leaderPid, () => alivePids(this.#path));
+  }
+
+  peakRssBytes(): number | null {
+    return peakOf(pidsIn(this.#path));
+  }
+
+  atLimits(): AtLimits | null {
+    return this.#resources === null ? null : readAtLimits(this.#path);
+  }
 
   /** Only the kernel's own word counts as empty: of a chain of forks each link may be gone by the time it is looked at. */
   countAlive(): number | null {
@@ -219,6 +255,15 @@ class LeafHold implements Hold {
     const events = ifProcessLives(() => fs.readFileSync(`${this.#path}/cgroup.events`, 'utf8'));
     return events?.includes('populated 1') ?? false;
   }
+}
+
+/** Those right in the leaf: a look at what a job may have made below it costs three times as much. */
+function pidsIn(leaf: string): number[] {
+  const procs = ifProcessLives(() => fs.readFileSync(`${leaf}/cgroup.procs`, 'latin1')) ?? '';
+  return procs
+    .split('\n')
+    .filter((line) => line !== '' && line !== '0')
+    .map(Number);
 }
 
 function enter(leaf: string): void {

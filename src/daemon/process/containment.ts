@@ -1,4 +1,4 @@
-import type { ProcessIdentity } from '../core/index.ts';
+import type { AtLimits, HostLimits, ProcessIdentity, SettledResources } from '../core/index.ts';
 import type { Orphans } from './orphans.ts';
 
 /** How the processes of attempts are held together. Chosen once, at start. */
@@ -11,8 +11,10 @@ export interface Containment {
   readonly reason: string;
   /** The cgroup whose `cgroup.kill` ends every attempt at once; `null` in tier scan. */
   readonly killSwitch: string | null;
+  /** How attempts can be held to the limits that their jobs ask for. */
+  readonly hostLimits: HostLimits;
   /** Makes room for one attempt, or one hook, before its launch. @param name no other one has, and a file may have */
-  open(name: string): Hold;
+  open(name: string, resources: SettledResources | null): Hold;
   /** Live processes of these jobs together, as the kernel counts them; `null` where only holds can tell. */
   countAlive(jobIds: ReadonlySet<number>): number | null;
   /** Ends everything that an earlier daemon of this state directory left behind. Call it before anything is launched. */
@@ -29,6 +31,13 @@ export interface Hold {
   readonly env: Readonly<Record<string, string>>;
   /** Runs a synchronous spawn so that the child is held from its first instruction. */
   launchInside<T>(spawn: () => T): T;
+  /**
+   * Holds the attempt to its limits. Call it as soon as the leader has been spawned: until then the daemon itself may have been
+   * inside, and its own threads and memory would have counted.
+   *
+   * @throws LimitError where a process cannot be held to one
+   */
+  limit(leaderPid: number): void;
   setLeader(pid: number, startTicks: number): void;
   /**
    * How many processes are alive. Ask it once the leader has been reaped. 0 is proven; `null` is not: processes came and went
@@ -53,6 +62,10 @@ export interface Hold {
   cpuUsec(orphans: Orphans): number | null;
   /** The processes that are alive. */
   pids(orphans: Orphans): number[];
+  /** Largest resident memory that any one of the processes that are alive ever had, in bytes; `null` where none can be asked. */
+  peakRssBytes(): number | null;
+  /** What happened at the limits; `null` where the kernel does not count that. */
+  atLimits(): AtLimits | null;
   /** Gives up what the hold needed. The attempt is over. */
   release(): void;
 }

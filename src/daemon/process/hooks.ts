@@ -107,7 +107,7 @@ export class Hooks {
     const name = `hook.${this.#started}`;
     let hold: Hold | null = null;
     try {
-      hold = this.#options.containment.open(name);
+      hold = this.#options.containment.open(name, null);
       this.#running.add(hold);
       const end = await this.#command(call, hold);
       if (end.exitCode !== 0) {

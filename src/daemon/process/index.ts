@@ -1,11 +1,13 @@
 import { randomInt } from 'node:crypto';
 import fs from 'node:fs';
-import { CorralError } from '../../protocol/index.ts';
+import { CorralError, type LimitsView } from '../../protocol/index.ts';
 import type { ChildReaper } from '../linux/index.ts';
 import { CgroupContainment } from './cgroup.ts';
 import { findCgroupPlace } from './cgroup-place.ts';
 import type { Containment } from './containment.ts';
+import { lookAtControllers } from './controllers.ts';
 import type { Launcher } from './launcher.ts';
+import { hostLimitsWith, hostLimitsWithoutLeaves } from './limits.ts';
 import { Marker } from './marks.ts';
 import { PosixLauncher } from './posix-launcher.ts';
 import { ScanContainment } from './scan.ts';
@@ -46,16 +48,26 @@ export function chooseContainment({ wanted, instance, uid, reaper }: Containment
   return new ScanContainment(place, marker, reaper);
 }
 
+interface TierToBeHad {
+  readonly tier: 'cgroup' | 'scan';
+  readonly reason: string;
+  /** How jobs can be held to limits, as far as that can be told without changing anything. */
+  readonly limits: LimitsView;
+}
+
 /** The tier that `chooseContainment` would take, found by trying, without keeping anything. */
-export function tierHere(
-  wanted: ContainmentRequest['wanted'],
-  uid: number,
-): { tier: 'cgroup' | 'scan'; reason: string } {
-  if (wanted === 'scan') return { tier: 'scan', reason: 'the configuration asks for it' };
+export function tierHere(wanted: ContainmentRequest['wanted'], uid: number): TierToBeHad {
+  const scan = (reason: string): TierToBeHad => ({
+    tier: 'scan',
+    reason,
+    limits: hostLimitsWithoutLeaves(reason).how,
+  });
+  if (wanted === 'scan') return scan('the configuration asks for it');
   const place = findCgroupPlace(randomInt(2 ** 32), uid);
-  if (typeof place === 'string') return { tier: 'scan', reason: place };
+  if (typeof place === 'string') return scan(place);
+  const { missing } = lookAtControllers(place);
   fs.rmdirSync(place.base);
-  return { tier: 'cgroup', reason: place.reason };
+  return { tier: 'cgroup', reason: place.reason, limits: hostLimitsWith(missing).how };
 }
 
 /** execa takes a third of the daemon's start-up to load, so it is loaded only where it is asked for. */

@@ -1,12 +1,22 @@
 import fs from 'node:fs';
 import { isErrno, pathFromText, scopeVariable } from '../../protocol/index.ts';
-import { currentAttempt, type Event, type Job, noUsage, type ProcessIdentity, type Usage } from '../core/index.ts';
+import {
+  currentAttempt,
+  type Event,
+  type Job,
+  noUsage,
+  type ProcessIdentity,
+  type SettledResources,
+  type Usage,
+} from '../core/index.ts';
 import { readBootId, readStat } from '../linux/index.ts';
 import type { Containment, Hold } from './containment.ts';
 import type { Launcher, LaunchSpec, Leader, LeaderEnd } from './launcher.ts';
+import { LimitError } from './limits.ts';
 import type { MissedEnds } from './missed-ends.ts';
 import type { OutputFiles } from './output.ts';
 import type { OutputWatch } from './output-watch.ts';
+import { larger, PeakWatch } from './peaks.ts';
 import { checkFolder, describeSpawnFailure, findProgram, SpawnError } from './program.ts';
 
 /** Pause before processes that came and went while they were counted are counted again. */
@@ -33,6 +43,7 @@ export class Runner {
   readonly #holds = new Map<number, Hold>();
   /** Of those, the ones whose leader has ended. */
   readonly #leaderless = new WeakSet<Hold>();
+  readonly #peaks = new PeakWatch();
 
   constructor(options: RunnerOptions) {
     this.#options = options;
@@ -40,18 +51,21 @@ export class Runner {
 
   async launch(job: Job): Promise<void> {
     const { emit, containment } = this.#options;
-    const { command, env } = job.definition;
+    const { command, env, resources } = job.definition;
     let hold: Hold | null = null;
     try {
-      hold = containment.open(`${job.id}.${currentAttempt(job).number}`);
+      refuseShortfalls(resources);
+      hold = containment.open(`${job.id}.${currentAttempt(job).number}`, resources);
       this.#holds.set(job.id, hold);
       const { leader, startTicks } = await this.#spawn(job, hold);
       hold.setLeader(leader.pid, startTicks);
+      await holdToLimits(hold, leader);
+      const held = hold;
       const identity: ProcessIdentity = { pid: leader.pid, startTicks, bootId: this.#bootId };
       this.#options.watch.begin(job);
       this.#expectEnd(job, hold, identity);
+      this.#peaks.begin(job.id, () => held.peakRssBytes());
       emit({ type: 'launched', jobId: job.id, leader: identity });
-      const held = hold;
       leader.ended.then((end) => this.#leaderEnded(job, held, end));
     } catch (error) {
       hold?.release();
@@ -168,8 +182,9 @@ export class Runner {
       setTimeout(() => this.#leaderEnded(job, hold, end), lookAgainMs);
       return;
     }
+    const atLimits = hold.atLimits();
     const usage = remaining === 0 ? this.#release(job, hold, end.usage) : { ...end.usage, outputBytes: null };
-    this.#options.emit({ type: 'leaderExited', jobId, exit: end.exit, remaining, usage });
+    this.#options.emit({ type: 'leaderExited', jobId, exit: end.exit, remaining, usage, atLimits });
     if (remaining === 0) return;
     this.#leaderless.add(hold);
     hold.whenEmpty(() => this.#emptied(job, hold, end.usage));
@@ -177,7 +192,8 @@ export class Runner {
 
   #emptied(job: Job, hold: Hold, usage: LeaderEnd['usage']): void {
     if (this.#holds.get(job.id) !== hold) return;
-    this.#options.emit({ type: 'emptied', jobId: job.id, usage: this.#release(job, hold, usage) });
+    const atLimits = hold.atLimits();
+    this.#options.emit({ type: 'emptied', jobId: job.id, usage: this.#release(job, hold, usage), atLimits });
   }
 
   /** The leaf saw the CPU time of every process, orphans included; the leader's own count is second best. */
@@ -188,7 +204,26 @@ export class Runner {
     this.#options.watch.end(job.id);
     this.#options.missedEnds.end(job.id);
     const outputBytes = this.#options.output.bytesOf(job, currentAttempt(job).number);
-    return { ...usage, cpuMs: cpuMs === null ? null : Math.round(cpuMs), outputBytes };
+    const peakRssBytes = larger(usage.peakRssBytes, this.#peaks.end(job.id));
+    return { peakRssBytes, cpuMs: cpuMs === null ? null : Math.round(cpuMs), outputBytes };
+  }
+}
+
+/** A job that was accepted by a daemon that could hold it to its limits does not run without them. */
+function refuseShortfalls(resources: SettledResources | null): void {
+  const [reason] = resources?.enforce === 'best-effort' ? [] : (resources?.shortfalls ?? []);
+  if (reason !== undefined) throw new SpawnError(`${reason} It could be when the job was submitted.`, 126);
+}
+
+/** @throws SpawnError once the leader is gone, where a process cannot be held to a limit */
+async function holdToLimits(hold: Hold, leader: Leader): Promise<void> {
+  try {
+    hold.limit(leader.pid);
+  } catch (error) {
+    hold.killAll();
+    await leader.ended;
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new SpawnError(error instanceof LimitError ? reason : `its limits cannot be set: ${reason}`, 126);
   }
 }
 

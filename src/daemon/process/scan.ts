@@ -1,4 +1,4 @@
-import type { ProcessIdentity } from '../core/index.ts';
+import type { HostLimits, ProcessIdentity, SettledResources } from '../core/index.ts';
 import {
   type ChildReaper,
   childrenOf,
@@ -9,8 +9,10 @@ import {
   signalExactly,
 } from '../linux/index.ts';
 import { type Containment, type Hold, markVariable, type SweepReport } from './containment.ts';
+import { hostLimitsWithoutLeaves, limitProcesses } from './limits.ts';
 import { carriesMark, type Marker, markText } from './marks.ts';
 import type { Orphans } from './orphans.ts';
+import { peakOf } from './peaks.ts';
 import { sweepProcesses } from './sweep.ts';
 
 /** Looks until one is undisturbed; after that somebody else gets a turn of the event loop. */
@@ -34,12 +36,14 @@ export class ScanContainment implements Containment {
   readonly holes: readonly string[];
   readonly reason: string;
   readonly killSwitch = null;
+  readonly hostLimits: HostLimits;
   readonly #marker: Marker;
   readonly #reaper: ChildReaper;
   readonly #draining = new Set<ScanHold>();
 
   constructor(reason: string, marker: Marker, reaper: ChildReaper) {
     this.reason = reason;
+    this.hostLimits = hostLimitsWithoutLeaves(reason);
     this.#marker = marker;
     this.#reaper = reaper;
     this.holes = [
@@ -52,8 +56,8 @@ export class ScanContainment implements Containment {
     ];
   }
 
-  open(): Hold {
-    return new ScanHold(this.#marker, this.#reaper, this.#draining);
+  open(_name: string, resources: SettledResources | null): Hold {
+    return new ScanHold(resources, this.#marker, this.#reaper, this.#draining);
   }
 
   countAlive(): null {
@@ -97,6 +101,7 @@ function addTree(stat: ProcessStat, found: Map<number, ProcessStat>): void {
 
 class ScanHold implements Hold {
   readonly env: Readonly<Record<string, string>>;
+  readonly #resources: SettledResources | null;
   readonly #mark: Mark;
   readonly #marker: Marker;
   readonly #reaper: ChildReaper;
@@ -107,7 +112,8 @@ class ScanHold implements Hold {
   /** While it is frozen: its processes that stood still already, by themselves. */
   #stoppedBefore: Set<string> | null = null;
 
-  constructor(marker: Marker, reaper: ChildReaper, draining: Set<ScanHold>) {
+  constructor(resources: SettledResources | null, marker: Marker, reaper: ChildReaper, draining: Set<ScanHold>) {
+    this.#resources = resources;
     this.#marker = marker;
     this.#mark = marker.next();
     this.#reaper = reaper;
@@ -121,6 +127,22 @@ class ScanHold implements Hold {
 
   setLeader(pid: number, startTicks: number): void {
     this.#leader = { pid, startTicks };
+  }
+
+  limit(leaderPid: number): void {
+    if (this.#resources === null) return;
+    limitProcesses(this.#resources, leaderPid, () => this.#members().map(({ pid }) => pid));
+  }
+
+  /** Of the leader and what is below it: to look for orphans of every job would cost too much. */
+  peakRssBytes(): number | null {
+    const leader = this.#leader;
+    if (leader === null || readStat(leader.pid)?.startTicks !== leader.startTicks) return null;
+    return peakOf(aliveTree(leader.pid).map(({ pid }) => pid));
+  }
+
+  atLimits(): null {
+    return null;
   }
 
   /**

@@ -5,6 +5,7 @@ import {
   type Finding,
   findingLevels,
   healthReasons,
+  limitFacts,
   version,
 } from '../../../protocol/index.ts';
 import { connect } from '../../index.ts';
@@ -80,7 +81,12 @@ async function askDaemon(): Promise<Diagnosis> {
           since: status.startedAt,
           launcher: status.launcher,
         },
-        containment: { tier: containment.tier, reason: containment.reason, guarantee: containment.guarantee },
+        containment: {
+          tier: containment.tier,
+          reason: containment.reason,
+          guarantee: containment.guarantee,
+          ...limitFacts(containment.limits),
+        },
       },
       findings: [
         ...containment.holes.map(

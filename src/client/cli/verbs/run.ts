@@ -4,6 +4,7 @@ import { stayAttached } from '../attached.ts';
 import { exitCodes } from '../exit-code.ts';
 import { addJobOptions, jobRequest } from '../job-options.ts';
 import { printSettled } from '../policies.ts';
+import { say } from '../print.ts';
 import { withClient } from '../session.ts';
 
 export function addRun(program: Command): void {
@@ -32,7 +33,8 @@ async function run(client: Client, words: string[], flags: Flags): Promise<numbe
     return 0;
   }
   const submit = async () => {
-    const { id } = await client.submit(request);
+    const { id, warnings = [] } = await client.submit(request);
+    for (const warning of warnings) say(warning);
     return { id, splitOutput: flags.splitOutput ?? false };
   };
   return stayAttached(client, submit, { whenUnwritable: 'cancel' });

@@ -33,6 +33,7 @@ async function submit(client: Client, words: string[], flags: Flags): Promise<nu
   const submitted = flags.batch
     ? await submitLines(client, words, flags)
     : [await client.submit(jobRequest(words, flags))];
+  for (const { id, warnings = [] } of submitted) for (const warning of warnings) say(`job ${id}: ${warning}`);
   const shown = flags.json
     ? JSON.stringify(flags.batch ? submitted : submitted[0], null, 2)
     : submitted.map(({ id }) => id).join('\n');

@@ -131,11 +131,17 @@ describe('limits of each process', () => {
   test('one that may not be touched is an error, unless best-effort', {
     skip: process.getuid?.() !== 0 ? 'needs root to become another user' : false,
   }, () => {
-    // A stranger's process is out of reach for an ordinary user: pid 1 for nobody.
+    // Another user's process is out of reach for an ordinary user. prlimit(2) goes by the real uid, which stays root's here.
+    const child = spawn('sleep', ['60'], { uid: 65_534, gid: 65_534, stdio: 'ignore' });
+    children.push(child);
+    const { pid } = child;
+    assert.ok(pid !== undefined);
+    const before = dataLimit(pid);
     const euid = process.geteuid?.() ?? 0;
-    process.seteuid?.(65_534);
+    process.seteuid?.(65_533);
     try {
-      assert.throws(() => limitProcesses({ ...perProcess, memoryBytes: 2 ** 28 }, 1, () => []), LimitError);
+      assert.throws(() => limitProcesses(perProcess, pid, () => []), LimitError);
+      assert.deepEqual(dataLimit(pid), before);
       assert.equal(lowestNice(), os.getPriority());
     } finally {
       process.seteuid?.(euid);

@@ -3,6 +3,7 @@ import net from 'node:net';
 import { type TestContext, test } from 'node:test';
 import type { Client, EventView, JobRequest, JobView } from '../../src/client/index.ts';
 import { startDaemon, tiers } from '../support/daemon.ts';
+import { waitFor } from '../support/wait-for.ts';
 
 /** `stream`'s rule, forty times as fast. What a program needs to start is more than a millicore of so short a time. */
 const fastRule = { cpuMillicores: 50, checks: 4, intervalMs: 250, signals: ['cpu'] } satisfies JobRequest['idle'];
@@ -15,6 +16,8 @@ interface Case {
   readonly name: string;
   readonly becomes: 'idle' | 'running';
   readonly job: JobRequest;
+  /** A client pauses it as soon as it runs. */
+  readonly isPaused?: true;
 }
 
 const burns = 'while :; do :; done';
@@ -74,6 +77,12 @@ function cases(peer: string): Case[] {
       becomes: 'running',
       job: { command: ['sleep', '60'], idle: { ...fastRule, checks: 2, dryRun: true } },
     },
+    {
+      name: 'one that a client has paused',
+      becomes: 'running',
+      job: { command: ['sleep', '60'], idle: fastRule },
+      isPaused: true,
+    },
     { name: 'one without the rule', becomes: 'running', job: { command: ['sleep', '60'], idle: null } },
   ];
 }
@@ -90,7 +99,13 @@ for (const { tier, skip } of tiers) {
     const { client, daemon } = await startDaemon(t, { tier, parallel: 100 });
     const all = cases(await talkativePeer(t, `${daemon.dir}/peer.sock`));
     const ids: number[] = [];
-    for (const { job } of all) ids.push((await client.submit(job)).id);
+    for (const { job, isPaused } of all) {
+      const { id } = await client.submit(job);
+      ids.push(id);
+      if (!isPaused) continue;
+      await waitFor('the job to run', async () => (await client.get(id)).status === 'running');
+      assert.equal((await client.pause(id)).done, 1);
+    }
     const hidden = await client.submit(hiddenWork);
     const last = await client.submit({ command: ['sleep', '60'], idle: patient });
     assert.equal((await ended(client, last.id)).cause, 'idle');

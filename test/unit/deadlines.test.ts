@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import fc from 'fast-check';
 import {
   apply,
+  deadlineOf,
   dueJobs,
   emptyState,
   type Instant,
@@ -126,4 +128,37 @@ test('10,000 replaced deadlines do not pile up once the alarm was asked for', ()
     nextDeadline(state);
   }
   assert.equal(state.deadlines.size, 1);
+});
+
+/** One job gets another phase; some of these turns cannot be written down, and are taken back. */
+const turn = fc.record({
+  jobId: fc.integer({ min: 1, max: 6 }),
+  phase: fc.oneof(
+    fc.option(fc.integer({ min: 0, max: 40 }), { nil: null }).map(running),
+    fc.integer({ min: 0, max: 40 }).map(stopping),
+    fc.constant(justQueued),
+  ),
+  isTakenBack: fc.boolean(),
+});
+
+test('whatever changes and is taken back, the alarm is the earliest deadline, and what is due is what has reached its own', () => {
+  fc.assert(
+    fc.property(fc.array(turn, { maxLength: 60 }), fc.integer({ min: 0, max: 41 }), (turns, nowMs) => {
+      const state = stateOf(...Array.from({ length: 6 }, () => running(null)));
+      const model = new Map<number, number>();
+      for (const { jobId, phase, isTakenBack } of turns) {
+        const undo = move(state, jobId, phase);
+        if (isTakenBack) {
+          undo();
+          continue;
+        }
+        const deadline = deadlineOf(job(jobId, phase));
+        if (deadline === null) model.delete(jobId);
+        else model.set(jobId, deadline);
+      }
+      const due = [...model].filter(([, deadline]) => deadline <= nowMs).map(([jobId]) => jobId);
+      assert.deepEqual(dueIds(state, nowMs).sort(), due.sort());
+      assert.equal(nextDeadline(state), model.size === 0 ? null : Math.min(...model.values()));
+    }),
+  );
 });

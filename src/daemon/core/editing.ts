@@ -31,12 +31,32 @@ function editOne(before: Job, { edit: wish, defaults }: Extract<Event, { type: '
     resources === undefined
       ? before
       : withResources(before, settleResources(resources ?? undefined, defaults.hostLimits ?? unknownHost));
-  const edited = { ...limited, definition: { ...definition, resources: limited.definition.resources }, queue };
+  const asked = { ...limited, definition: { ...definition, resources: limited.definition.resources }, queue };
+  const edited = heldAnew(before, asked, namesTime, now);
   const after = namesTime || wish.startDeadlineMs !== undefined ? inQueue(edited, now) : edited;
   return [
     { kind: 'job', before, after },
     { kind: 'note', job: after, note: 'edited', detail: { changed } },
   ];
+}
+
+/** A paused job goes on with what is left of the start deadline that it has now, not of the one that it had when it was paused. */
+function heldAnew(before: Job, after: Job, isTimeNew: boolean, now: Instant): Job {
+  const { held } = after.queue;
+  if (held === null) return after;
+  const withLeft = (startLeftMs: number | null): Job => ({
+    ...after,
+    queue: { ...after.queue, held: { ...held, startLeftMs } },
+  });
+  const was = before.definition.policies.startDeadlineMs;
+  const is = after.definition.policies.startDeadlineMs;
+  if (is === was && !isTimeNew) return after;
+  if (is !== null && was !== null && held.startLeftMs !== null && !isTimeNew)
+    return withLeft(Math.max(0, held.startLeftMs + is - was));
+  const { phase } = inQueue({ ...after, queue: { ...after.queue, held: null } }, now);
+  const isDelayed = phase.status === 'queued' && phase.readyAtMonoMs !== null && phase.startByMonoMs !== null;
+  // Where its time has come, `null` gives it the whole of its deadline.
+  return withLeft(isDelayed ? phase.startByMonoMs - now.monoMs : null);
 }
 
 /** Jobs keep their priority and their age in the other group. */

@@ -47,6 +47,19 @@ function passedSinceEntry({ entry, sinceWallMs }: QueueRecord, now: Instant): nu
   return Math.max(0, isSameClock ? now.monoMs - entry.monoMs : now.wallMs - sinceWallMs);
 }
 
+/** The record of a job whose time has come, as if it had entered its queue just then. */
+export function sinceItsTime(queue: QueueRecord): QueueRecord {
+  const { notBefore, sinceWallMs, entry } = queue;
+  if (notBefore === null) return queue;
+  const laterMs = Math.max(0, notBefore.wallMs - sinceWallMs);
+  return {
+    ...queue,
+    notBefore: null,
+    sinceWallMs: sinceWallMs + laterMs,
+    ...(entry && { entry: { ...entry, monoMs: entry.monoMs + laterMs, wallMs: entry.wallMs + laterMs } }),
+  };
+}
+
 /** The job in its queue, with the deadlines that its record means on this daemon's clock. */
 export function inQueue(job: Job, now: Instant): Job {
   const { notBefore, sinceWallMs } = job.queue;

@@ -153,16 +153,21 @@ function decideAlone(state: State, event: Event, now: Instant): Decision {
   }
 }
 
-/** A job of which both a deadline and a check are due is looked at again when the deadline has been seen to. */
+/**
+ * Each job is decided upon once. One that ends with its scope does so whatever else is due, and one of which both a deadline and a
+ * check are due is looked at again when the deadline has been seen to.
+ */
 function tick(state: State, now: Instant): Decision {
-  const due = dueJobs(state, now);
-  const isDue = new Set(due);
-  const unchecked = dueIdleChecks(state, now).filter((job) => !isDue.has(job));
+  const deserted = closeDeserted(state, now);
+  const seenTo = new Set(deserted.changes.map((change) => (change.kind === 'job' ? change.after.id : null)));
+  const due = dueJobs(state, now).filter(({ id }) => !seenTo.has(id));
+  for (const { id } of due) seenTo.add(id);
+  const unchecked = dueIdleChecks(state, now).filter(({ id }) => !seenTo.has(id));
   return merge([
+    deserted,
     ...due.filter((job) => !isRetryDue(job)).map((job) => overdue(job, now)),
     paceRetries(state.retryPace, due.filter(isRetryDue), (job) => waitedEnough(job, now), now),
     wake(state, now),
-    closeDeserted(state, now),
     lookAtDue(unchecked, now),
   ]);
 }

@@ -270,7 +270,7 @@ export const jobViewSchema = z
     attempt: z
       .int()
       .describe('Number of the newest attempt, which the fields beside this are about; 0 before the first.'),
-    attempts: z.array(attemptViewSchema).describe('Oldest first.'),
+    attempts: z.array(attemptViewSchema).describe('The 100 newest, oldest first.'),
     strays,
     paused: z.boolean().describe('A client paused it: its processes stand still, or it does not start.'),
     waitingFor: z

@@ -38,9 +38,10 @@ import {
   settleDependents,
   settleScopes,
   startsBefore,
+  viewOf,
 } from '../../src/daemon/core/index.ts';
 import { builtInDefaults } from '../../src/daemon/core/profiles.ts';
-import type { JobSpec } from '../../src/protocol/index.ts';
+import { frameLimits, type JobSpec } from '../../src/protocol/index.ts';
 import { groupOf, instant } from '../support/records.ts';
 
 const groups = ['default', 'b'];
@@ -760,4 +761,14 @@ test('a delayed job that finds no room on the disk has its start deadline from w
   world.settle([], false);
   const { phase } = world.newest.get(1) as Job;
   assert.equal(hasEnded(phase) && phase.cause, 'start-deadline');
+});
+
+test('a job that was run again for ever can still be shown in a frame', () => {
+  const world = after([[0, submitted({})]]);
+  const job = world.state.live.get(1) as Job;
+  const attempt = { ...currentAttempt(job), cause: 'exit' as const, message: 'x'.repeat(1_000) };
+  const attempts = Array.from({ length: 5_000 }, (_, index) => ({ ...attempt, number: index + 1 }));
+  const view = viewOf({ ...job, attempts }, { files: [], bytes: 0 }, null);
+  assert.ok(JSON.stringify(view).length < frameLimits.maxFrameBytes / 2);
+  assert.deepEqual([view.attempt, view.attempts.at(0)?.attempt, view.attempts.at(-1)?.attempt], [5_000, 4_901, 5_000]);
 });

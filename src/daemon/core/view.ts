@@ -32,6 +32,7 @@ export function viewOf(job: Job, output: OutputFacts, waitingFor: string | null)
   const { definition, phase, queue } = job;
   const { policies } = definition;
   const attempt = job.attempts.at(-1);
+  const shown = job.attempts.slice(-shownAttempts);
   const isActive = phase.status === 'running' || phase.status === 'stopping';
   return {
     id: job.id,
@@ -48,7 +49,7 @@ export function viewOf(job: Job, output: OutputFacts, waitingFor: string | null)
     signal: attempt?.exit?.signal ?? null,
     message: (hasEnded(phase) ? phase.message : null) ?? attempt?.message ?? null,
     attempt: attempt?.number ?? 0,
-    attempts: job.attempts.map((one, index) => attemptView(one, job.attempts.length - index)),
+    attempts: shown.map((one, index) => attemptView(one, shown.length - index)),
     strays: attempt?.strays ?? 0,
     paused: isPaused(job),
     waitingFor,
@@ -93,7 +94,8 @@ function resourcesView(resources: SettledResources | null): JobView['resources']
   return shown;
 }
 
-/** Results of so many attempts are shown, newest first: a job that is run again for ever must still fit a frame. */
+/** The newest attempts, and of fewer the results, are shown: a job that is run again for ever must still fit a frame. */
+export const shownAttempts = 100;
 const shownResults = 4;
 
 /** @param age 1 is the newest attempt */

@@ -27,6 +27,13 @@ export class Heap<T> {
     entries[index] = entry;
   }
 
+  /** Forgets all other entries. */
+  keep(isKept: (entry: T) => boolean): void {
+    const kept = this.#entries.filter(isKept);
+    this.#entries.length = 0;
+    for (const entry of kept) this.push(entry);
+  }
+
   pop(): T | undefined {
     const entries = this.#entries;
     const first = entries[0];

@@ -651,10 +651,31 @@ function replaceJob(state: State, before: Job | null, after: Job): void {
   if (isReady(after) && !hasEntry) groupState.ready.push({ jobId: after.id, priority: after.definition.priority });
   const atMonoMs = deadlineOf(after);
   if (atMonoMs !== null && (before === null || deadlineOf(before) !== atMonoMs))
-    state.deadlines.push({ atMonoMs, jobId: after.id });
+    enter(state, state.deadlines, { atMonoMs, jobId: after.id }, deadlineOf);
   const lookAtMonoMs = idleCheckOf(after);
   if (lookAtMonoMs !== null && (before === null || idleCheckOf(before) !== lookAtMonoMs))
-    state.idleChecks.push({ atMonoMs: lookAtMonoMs, jobId: after.id });
+    enter(state, state.idleChecks, { atMonoMs: lookAtMonoMs, jobId: after.id }, idleCheckOf);
+}
+
+/** Entries that no longer stand are borne with up to here, and as many as that for each job: each heartbeat leaves one. */
+const mostStale = 1_000;
+const mostStalePerJob = 4;
+
+function enter(
+  state: State,
+  entries: Heap<DeadlineEntry>,
+  entry: DeadlineEntry,
+  wish: (job: Job) => number | null,
+): void {
+  entries.push(entry);
+  if (entries.size <= mostStale + mostStalePerJob * state.live.size) return;
+  const seen = new Set<number>();
+  entries.keep(({ jobId, atMonoMs }) => {
+    const job = state.live.get(jobId);
+    const stands = job !== undefined && wish(job) === atMonoMs && !seen.has(jobId);
+    if (stands) seen.add(jobId);
+    return stands;
+  });
 }
 
 function groupStateOf(state: State, { id, definition }: Job): GroupState {

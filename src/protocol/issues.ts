@@ -4,7 +4,8 @@ import type { z } from 'zod';
 export function describeIssues(error: z.ZodError, root: readonly string[] = ['params']): string {
   return error.issues
     .slice(0, 3)
-    .map((issue) => `${[...root, ...issue.path.map(String)].join('.')}: ${explainIssue(issue)}`)
+    .map((issue) => [[...root, ...issue.path.map(String)].join('.'), explainIssue(issue)])
+    .map(([path, says]) => (path === '' ? says : `${path}: ${says}`))
     .join('; ');
 }
 

@@ -113,6 +113,10 @@ test('what is meant where a filter names no status depends on the verb; a job th
     [['cancel', '--group', 'nope'], 1, /^corral: There is no group "nope"/],
     [['cancel', '--name', 'nope'], 0, /^corral: no such jobs\n$/],
     [['cancel', '--older-than', 'soon'], 2, /is not a duration/],
+    [['rm', '--group', 'default', '--older-than', 'off'], 2, /argument 'off' is invalid. Write a time like/],
+    [['heartbeat', '3', '--every', '0'], 2, /argument '0' is invalid. Write a time like/],
+    [['stuck', '--group', 'nope'], 1, /^corral: There is no group "nope"/],
+    [['stuck', 'reset', '--older-than', '1s', '--group', 'nope'], 1, /^corral: There is no group "nope"/],
     [['cancel', '--status', 'happy'], 2, /There is no status "happy"/],
     [['pause', '2..9'], 1, /^corral: 5 of these do not exist .*: 2, 6\.\.9\n$/],
   ];
@@ -123,6 +127,47 @@ test('what is meant where a filter names no status depends on the verb; a job th
   }
   assert.equal((await cli.run(['cancel', '--all', '--kill', '--wait'])).code, 0);
   assert.equal((await client.list({ statuses: ['cancelled'] })).jobs.length, 3);
+});
+
+test('clean deletes what ended longer ago, and nothing that has not ended', async (t) => {
+  const cli = new CommandLine(t);
+  fs.mkdirSync(cli.daemon.stateDir, { mode: 0o700 });
+  makeFinishedJobs(`${cli.daemon.stateDir}/corral.db`, 6); // Long ago. Every third failed, every second is in the group `other`.
+  const client = await connected(cli);
+  const fresh = await client.submit({ command: ['true'] });
+  await client.wait(fresh.id, { timeoutMs: 10_000 });
+  const running = await client.submit({ command: ['sleep', '60'] });
+
+  const typed: [args: string[], code: number, stdout: string, stderr: RegExp][] = [
+    [[], 2, '', /^corral: Say how long ago they must have ended, or --all\./],
+    [['--group', 'other'], 2, '', /^corral: Say how long ago they must have ended, or --all\./],
+    [['3'], 2, '', /too many arguments/],
+    [
+      ['--all', '--status', 'failed,running'],
+      2,
+      '',
+      /^corral: Only jobs that have ended can be deleted, not running ones/,
+    ],
+    [['--older-than', '1h', '--group', 'nope'], 1, '', /^corral: There is no group "nope"/],
+    [['--older-than', '1h', '--group', 'other', '--status', 'failed', '--dry-run'], 0, '6\n', /^$/],
+    [['--older-than', '1h', '--group', 'other', '--status', 'failed'], 0, '', /^corral: deleted 1 job: 6\n$/],
+    [['--older-than', '1h'], 0, '', /^corral: deleted 5 jobs: 1\.\.5\n$/],
+    [['--older-than', '1h'], 0, '', /^corral: no such jobs\n$/],
+  ];
+  for (const [args, code, stdout, stderr] of typed) {
+    const outcome = await cli.run(['clean', ...args]);
+    assert.deepEqual([outcome.code, outcome.stdout], [code, stdout], `${args.join(' ')}: ${outcome.stderr}`);
+    assert.match(outcome.stderr, stderr);
+  }
+  assert.deepEqual(await client.select(), [fresh.id, running.id]);
+  assert.deepEqual(JSON.parse((await cli.run(['clean', '--all', '--json'])).stdout), {
+    requested: 1,
+    done: 1,
+    failed: 0,
+    errors: [],
+  });
+  assert.deepEqual(await client.select(), [running.id], 'what runs is left alone');
+  await cli.run(['cancel', '--all', '--kill', '--wait']);
 });
 
 test('thousands of ended jobs are looked through in pieces, and those that are meant are deleted', async (t) => {

@@ -157,6 +157,7 @@ test('submit --batch takes NDJSON in one commit, or refuses all of it by line', 
     ['{"command":["true"]}\nnonsense\n', /Line 2 is not JSON/],
     ['{"command":["true"]}\n{"name":"x"}\n', /Line 2 must name one of command and shell/],
     ['{"command":["true"]}\n{"command":[]}\n', /Line 2: command: must have at least 1 entry\. Nothing/],
+    ['{"command":["true"],"retrys":1}\n', /Line 1: has no member "retrys"/],
     ['{"command":["true"],"colour":"red"}\n', /colour/],
   ];
   for (const [input, message] of bad) {
@@ -289,7 +290,7 @@ test('--help of each verb has an example', async (t) => {
     .filter((verb) => verb !== 'help');
   assert.deepEqual(
     verbs.join(' '),
-    'run attach submit ls show top logs wait cancel kill heartbeat pause resume edit move retry rm stuck progress result scope group run-pending events health doctor config daemon completion',
+    'run attach submit ls show top logs wait cancel kill heartbeat pause resume edit move retry rm clean stuck progress result scope group run-pending events health doctor config daemon completion',
   );
   const subverbs = ['ls', 'add', 'set', 'rm', 'pause', 'resume']
     .map((verb) => ['group', verb])

@@ -8,24 +8,28 @@ import { printJson, printLine, say } from './print.ts';
 import { reportOn } from './report.ts';
 import { withClient } from './session.ts';
 
-interface BulkFlags extends FilterFlags {
+export interface BulkFlags extends FilterFlags {
   readonly all?: true;
   readonly dryRun?: true;
   readonly json?: true;
 }
 
-export interface BulkVerb<F> {
-  readonly name: string;
-  readonly description: string;
+/** What is done with jobs, and with which. */
+export interface BulkWork<F> {
   /** What is said of the jobs for which it was done: `cancelled`. */
   readonly participle: string;
   /** Jobs that are meant where a filter alone tells which, and names no status. */
   readonly statuses: readonly JobStatus[];
   readonly example: string;
-  readonly options?: (command: Command) => Command;
   readonly work: (client: Client, jobIds: number[], flags: F) => Promise<BulkReport>;
   /** With the jobs for which it was done. */
   readonly afterwards?: (client: Client, jobIds: number[], flags: F) => Promise<unknown>;
+}
+
+export interface BulkVerb<F> extends BulkWork<F> {
+  readonly name: string;
+  readonly description: string;
+  readonly options?: (command: Command) => Command;
 }
 
 /** A verb that takes ids, ranges and filters, works in pieces, and says for each job that failed why. */
@@ -35,15 +39,26 @@ export function addBulkVerb<F extends object>(program: Command, verb: BulkVerb<F
     .description(verb.description)
     .argument('[ids...]', 'job ids or ranges; with filters, only those of them that fit', asJobIds);
   verb.options?.(command);
-  addFilters(command, '--status <statuses>')
-    .option('-a, --all', `all that are ${asList(verb.statuses)}`)
-    .option('--dry-run', 'only print the ids of the jobs that are meant')
-    .option('--json', 'print the report as JSON')
-    .addHelpText('after', `\nExample: ${verb.example}`)
-    .action(withClient((client, jobIds: number[] | [], flags: F & BulkFlags) => run(verb, client, jobIds, flags)));
+  addBulkOptions(command, verb).action(
+    withClient((client, jobIds: number[] | [], flags: F & BulkFlags) => workInBulk(verb, client, jobIds, flags)),
+  );
 }
 
-async function run<F>(verb: BulkVerb<F>, client: Client, named: number[], flags: F & BulkFlags): Promise<number> {
+export function addBulkOptions<F>(command: Command, { statuses, example }: BulkWork<F>): Command {
+  return addFilters(command, '--status <statuses>')
+    .option('-a, --all', `all that are ${asList(statuses)}`)
+    .option('--dry-run', 'only print the ids of the jobs that are meant')
+    .option('--json', 'print the report as JSON')
+    .addHelpText('after', `\nExample: ${example}`);
+}
+
+/** @param named the ids on the command line; none where filters alone tell which jobs */
+export async function workInBulk<F>(
+  verb: BulkWork<F>,
+  client: Client,
+  named: number[],
+  flags: F & BulkFlags,
+): Promise<number> {
   const filter = filterFrom(flags);
   const isFiltered = Object.keys(filter).length > 0 || flags.all === true;
   if (named.length === 0 && !isFiltered) {

@@ -2,14 +2,14 @@
 import { type Command, InvalidArgumentError } from 'commander';
 import { CorralError, type JobFilter, type JobStatus, jobStatuses, noSuchGroup } from '../../protocol/index.ts';
 import type { Client } from '../index.ts';
-import { asDuration } from './job-options.ts';
+import { asPositiveDuration } from './job-options.ts';
 
 export interface FilterFlags {
   readonly status?: JobStatus[];
   readonly group?: string;
   readonly name?: string;
   readonly scope?: string;
-  readonly olderThan?: number | 'off';
+  readonly olderThan?: number;
 }
 
 /** @param statusFlags how the verb spells the one that has a short name in some: `--status <statuses>` */
@@ -22,13 +22,13 @@ export function addFilters(command: Command, statusFlags: string): Command {
     .option(
       '--older-than <duration>',
       'only those that were submitted longer ago, such as 30m; of ended ones, that ended longer ago',
-      asDuration,
+      asPositiveDuration,
     );
 }
 
 /** What the options say, and nothing that they do not. */
 export function filterFrom({ status, group, name, scope, olderThan }: FilterFlags): JobFilter {
-  const filter = { statuses: status, group, name, scope, olderThanMs: olderThan === 'off' ? undefined : olderThan };
+  const filter = { statuses: status, group, name, scope, olderThanMs: olderThan };
   return Object.fromEntries(Object.entries(filter).filter(([, value]) => value !== undefined));
 }
 

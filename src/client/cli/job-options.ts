@@ -324,6 +324,13 @@ export function asDuration(text: string): number | 'off' {
   }
 }
 
+/** Where `off` and 0 would mean the same as to leave the option out: jobs of any age, or a single heartbeat. */
+export function asPositiveDuration(text: string): number {
+  const ms = asDuration(text);
+  if (ms === 'off') throw new InvalidArgumentError('Write a time like 500ms, 20s, 30m, 24h or 60d.');
+  return ms;
+}
+
 function asSize(text: string): number | 'off' {
   try {
     return parseSize(text) ?? 'off';

@@ -3,6 +3,7 @@ import { Command } from 'commander';
 import { version } from '../../protocol/index.ts';
 import { addAttach } from './verbs/attach.ts';
 import { addCancel } from './verbs/cancel.ts';
+import { addClean } from './verbs/clean.ts';
 import { addCompletion } from './verbs/completion.ts';
 import { addConfig } from './verbs/config.ts';
 import { addDaemon } from './verbs/daemon.ts';
@@ -51,6 +52,7 @@ const verbs: readonly ((program: Command) => void)[] = [
   addMove,
   addRetry,
   addRm,
+  addClean,
   addStuck,
   addProgress,
   addResult,

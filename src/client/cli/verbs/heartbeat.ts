@@ -3,12 +3,12 @@ import type { Command } from 'commander';
 import { type BulkReport, CorralError } from '../../../protocol/index.ts';
 import type { Client } from '../../index.ts';
 import { asJobIds } from '../job-ids.ts';
-import { asDuration } from '../job-options.ts';
+import { asPositiveDuration } from '../job-options.ts';
 import { reportOn } from '../report.ts';
 import { withClient } from '../session.ts';
 
 interface Flags {
-  readonly every?: number | 'off';
+  readonly every?: number;
   readonly json?: true;
 }
 
@@ -17,14 +17,14 @@ export function addHeartbeat(program: Command): void {
     .command('heartbeat')
     .description('keep jobs with a lease alive without staying attached to them')
     .argument('<ids...>', 'job ids or ranges', asJobIds)
-    .option('--every <duration>', 'go on, one heartbeat each time, until all of them have ended', asDuration)
+    .option('--every <duration>', 'go on, one heartbeat each time, until all of them have ended', asPositiveDuration)
     .option('--json', 'print the report as JSON')
     .addHelpText('after', '\nExample: corral heartbeat 7 --every 30s')
     .action(withClient(heartbeat));
 }
 
 async function heartbeat(client: Client, jobIds: number[], { every, json }: Flags): Promise<number> {
-  if (typeof every !== 'number') {
+  if (every === undefined) {
     return (await reportOn(jobIds, (piece) => client.heartbeat(piece), json ?? false)).exitCode;
   }
   if (json) throw new CorralError('INVALID_PARAMS', '--json prints one report; leave out --every.');

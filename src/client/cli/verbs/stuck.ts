@@ -2,7 +2,8 @@ import { type Command, Option } from 'commander';
 import { CorralError, formatDuration, type JobView, type StuckJob } from '../../../protocol/index.ts';
 import type { Client, StuckCriteria } from '../../index.ts';
 import { exitCodes } from '../exit-code.ts';
-import { asDuration } from '../job-options.ts';
+import { checkGroup } from '../filters.ts';
+import { asPositiveDuration } from '../job-options.ts';
 import { commandLine, oneLine, printJson, printLine, printTable, progressText, say } from '../print.ts';
 import { withClient } from '../session.ts';
 
@@ -10,8 +11,8 @@ import { withClient } from '../session.ts';
 const defaultOlderThanMs = 30 * 60_000;
 
 interface Flags {
-  readonly olderThan?: number | 'off';
-  readonly noProgressFor?: number | 'off';
+  readonly olderThan?: number;
+  readonly noProgressFor?: number;
   readonly group?: string;
   readonly json?: true;
 }
@@ -23,7 +24,7 @@ export function addStuck(program: Command): void {
     .option(
       '--older-than <duration>',
       'running for at least this long (default: 30m, if nothing else is asked for)',
-      asDuration,
+      asPositiveDuration,
     )
     .addOption(noProgressFor())
     .option('-g, --group <group>', 'only this group')
@@ -33,7 +34,7 @@ export function addStuck(program: Command): void {
   stuck
     .command('reset')
     .description('end such jobs with all their processes, and wait until these are gone')
-    .option('--older-than <duration>', 'running for at least this long', asDuration)
+    .option('--older-than <duration>', 'running for at least this long', asPositiveDuration)
     .addOption(noProgressFor())
     .option('-g, --group <group>', 'only this group')
     .option('--json', 'print the answer as JSON')
@@ -45,15 +46,16 @@ export function addStuck(program: Command): void {
 function noProgressFor(): Option {
   const option = new Option('--no-progress-for <duration>', 'that have reported nothing new for this long');
   option.negate = false;
-  return option.argParser(asDuration);
+  return option.argParser(asPositiveDuration);
 }
 
 async function list(client: Client, flags: Flags): Promise<number> {
   const given = criteriaOf(flags);
   const isAny = given.olderThanMs === undefined && given.noProgressForMs === undefined;
-  const criteria = isAny && flags.olderThan === undefined ? { ...given, olderThanMs: defaultOlderThanMs } : given;
+  const criteria = isAny ? { ...given, olderThanMs: defaultOlderThanMs } : given;
   const found = await Promise.all((await client.stuck(criteria)).map((one) => withView(client, one)));
   const jobs = found.filter((job) => job !== null);
+  if (jobs.length === 0 && flags.group !== undefined) await checkGroup(client, flags.group);
   if (flags.json) printJson(jobs);
   else if (jobs.length === 0) say('no such jobs');
   else printTable(['ID', 'RUNNING', 'NO PROGRESS', 'PROGRESS', 'GROUP', 'NAME', 'COMMAND'], jobs.map(row));
@@ -92,6 +94,7 @@ async function reset(client: Client, flags: Flags): Promise<number> {
       'Say which jobs are to be ended: --older-than 30m, --no-progress-for 10m or both. Look first: corral stuck',
     );
   const report = await client.resetStuck(criteria);
+  if (report.reset_count === 0 && report.success && flags.group !== undefined) await checkGroup(client, flags.group);
   if (flags.json) printJson(report);
   else printLine(report.message);
   return report.success ? 0 : exitCodes.partial;
@@ -99,8 +102,8 @@ async function reset(client: Client, flags: Flags): Promise<number> {
 
 function criteriaOf({ olderThan, noProgressFor, group }: Flags): StuckCriteria {
   return {
-    ...(olderThan === undefined || olderThan === 'off' ? {} : { olderThanMs: olderThan }),
-    ...(noProgressFor === undefined || noProgressFor === 'off' ? {} : { noProgressForMs: noProgressFor }),
+    ...(olderThan === undefined ? {} : { olderThanMs: olderThan }),
+    ...(noProgressFor === undefined ? {} : { noProgressForMs: noProgressFor }),
     ...(group === undefined ? {} : { group }),
   };
 }

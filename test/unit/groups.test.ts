@@ -150,7 +150,7 @@ describe('groups are made and removed', () => {
     daemon.submit({ group: 'nightly' }, { group: 'nightly' });
     assert.equal(
       daemon.remove('nightly'),
-      'GROUP_NOT_EMPTY: Group "nightly" has 2 jobs that have not ended: 1 queued, 1 active. List them: corral ls -g nightly; end them: corral cancel IDS; then remove it.',
+      'GROUP_NOT_EMPTY: Group "nightly" has 2 jobs that have not ended: 1 queued, 1 active. List them: corral ls -g nightly; end them: corral cancel --group nightly; then remove it.',
     );
     daemon.ends(1);
     assert.match(

@@ -35,10 +35,16 @@ function wordsOf(detail: unknown): string {
   if (detail === null || detail === undefined) return '';
   if (typeof detail === 'string') return detail;
   const { message, ...others } = fieldsOf(detail);
-  const rest = Object.entries(others).map(([name, value]) => `${name} ${JSON.stringify(value)}`);
+  const rest = Object.entries(others).map(([name, value]) => `${name} ${valueText(value)}`);
   if (typeof message !== 'string') return rest.join(', ') || JSON.stringify(detail);
   const figures = Object.entries(others).filter(([, value]) => typeof value !== 'object');
   return figures.length === 0 ? message : `${message} (${figures.map((figure) => figure.join(' ')).join(', ')})`;
+}
+
+/** `priority, env.MODE`, where quotes and brackets would say nothing. */
+function valueText(value: unknown): string {
+  const isList = Array.isArray(value) && value.length > 0 && value.every((one) => typeof one === 'string');
+  return isList ? value.join(', ') : JSON.stringify(value);
 }
 
 function fieldsOf(detail: unknown): Record<string, unknown> {

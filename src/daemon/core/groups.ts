@@ -88,7 +88,7 @@ export function removeGroup(state: State, event: Extract<Event, { type: 'removeG
     return refuse(
       request,
       'GROUP_NOT_EMPTY',
-      `Group "${name}" has ${jobs} not ended: ${queued} queued, ${active} active. List them: corral ls -g ${name}; end them: corral cancel IDS; then remove it.`,
+      `Group "${name}" has ${jobs} not ended: ${queued} queued, ${active} active. List them: corral ls -g ${name}; end them: corral cancel --group ${name}; then remove it.`,
     );
   }
   return {

@@ -29,7 +29,7 @@ test('corral scope exits with 125 where a job has not ended within a minute, and
   const script = `${corral} submit --kill-grace 10m -- ${ignoresSigterm} ${sleepToken()}; sleep 0.5`;
   const { code, stderr } = await cli.run(['scope', '--', 'sh', '-c', script]);
   assert.equal(code, 125);
-  assert.match(stderr, /^corral: scope: 1 jobs, 0 ended by themselves, 0 cleaned, 1 failed, 2 processes left\n/);
+  assert.match(stderr, /^corral: scope: 1 job, 0 ended by themselves, 0 cleaned, 1 failed, 2 processes left\n/);
   assert.match(
     stderr,
     /\ncorral: Job 1 is still stopping: its grace is not over\. To end it at once: corral cancel --kill 1\n$/,

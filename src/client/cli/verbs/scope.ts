@@ -87,8 +87,10 @@ function isClean({ failed, processesLeft }: ScopeReport): boolean {
 }
 
 function summary({ status, jobs, ended, cleaned, failed, processesLeft }: ScopeReport): string {
-  if (status === 'open') return `${jobs} jobs, ${ended} ended by themselves, ${jobs - ended} live`;
-  return `${jobs} jobs, ${ended} ended by themselves, ${cleaned} cleaned, ${failed} failed, ${processesLeft} processes left`;
+  if (status === 'open')
+    return `${jobs} job${jobs === 1 ? '' : 's'}, ${ended} ended by themselves, ${jobs - ended} live`;
+  const left = `${processesLeft} process${processesLeft === 1 ? '' : 'es'} left`;
+  return `${jobs} job${jobs === 1 ? '' : 's'}, ${ended} ended by themselves, ${cleaned} cleaned, ${failed} failed, ${left}`;
 }
 
 /** Runs a program as our own child, on our own terminal and files. Returns its exit code, as a shell has it. */

@@ -66,7 +66,6 @@ function describe(job: JobView): [label: string, value: string][] {
       'status',
       job.status + (job.unkillable ? ' (some process cannot be killed)' : '') + (job.paused ? ' (paused)' : ''),
     ],
-    ['waits for', job.waitingFor],
     ['not before', job.notBefore],
     ['after', afterText(job)],
     ['result', job.cause === null ? null : outcome(job)],

@@ -93,6 +93,7 @@ export async function measureSampling(
   const turns = new Turns();
   const options: SamplerOptions = {
     reaper,
+    readMonoMs: () => performance.now(),
     holdOf: (jobId) => {
       turns.begin();
       return runner.holdOf(jobId);

@@ -136,6 +136,7 @@ async function main(): Promise<void> {
   const holdOf = (jobId: number) => runner.holdOf(jobId);
   const sampler = new Sampler({
     reaper,
+    readMonoMs,
     holdOf,
     outputFilesOf: (job) => output.files(job),
     onSampled: (samples) => supervisor.emit({ type: 'sampled', samples }),
@@ -317,13 +318,14 @@ async function main(): Promise<void> {
   }
 }
 
+const readMonoMs = () => Number(process.hrtime.bigint()) / 1e6;
+
 /**
  * `monoMs` is CLOCK_MONOTONIC, which the next daemon of this boot reads on.
  *
  * @param startWallMs the wall clock now: from here on the steady one goes its own way
  */
 function clockFrom(startWallMs: number, bootId: string): Clock {
-  const readMonoMs = () => Number(process.hrtime.bigint()) / 1e6;
   const startMonoMs = readMonoMs();
   return () => {
     const monoMs = readMonoMs();

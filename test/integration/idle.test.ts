@@ -156,6 +156,22 @@ async function ended(client: Client, jobId: number): Promise<JobView> {
   return job;
 }
 
+test('a job of which a client was heard once is idle all the same, and the first check counts', async (t) => {
+  const { client } = await startDaemon(t);
+  const idle: JobRequest['idle'] = { ...cpuSaysNothing, checks: 3, signals: ['cpu', 'client'] };
+  const [heard, unheard] = await client.submitBatch([
+    { command: ['sleep', '60'], idle },
+    { command: ['sleep', '60'], idle: { ...idle, checks: 1, intervalMs: 2_000 } },
+  ]);
+  assert.ok(heard && unheard);
+  await client.heartbeat([heard.id]);
+  const isOver = async (id: number) => (await client.get(id)).cause === 'idle';
+  await waitFor('idle', () => isOver(heard.id), 20_000);
+  await waitFor('idle after one check', () => isOver(unheard.id), 20_000);
+  const { startedAt, finishedAt } = await client.get(unheard.id);
+  assert.ok(Date.parse(finishedAt ?? '') - Date.parse(startedAt ?? '') < 3_900, 'after one interval, not two');
+});
+
 async function idleNotes(client: Client, jobId: number) {
   const notes: { message: string; dryRun: boolean; cpuMillicores: number[] }[] = [];
   const isIdle = ({ kind }: EventView) => kind === 'idle';

@@ -19,6 +19,8 @@ const lagMemoryMs = 60_000;
 
 export interface SamplerOptions {
   readonly reaper: ChildReaper;
+  /** The clock by which it was decided when to look: samples are compared with its times. */
+  readonly readMonoMs: () => number;
   /** `null`: the attempt is over. */
   readonly holdOf: (jobId: number) => Hold | null;
   readonly outputFilesOf: (job: Job) => readonly string[];
@@ -53,7 +55,7 @@ export class Sampler {
 
   /** How late the newest pass was, within the last minute, or the one under way is by now. */
   lagMs(): number {
-    const nowMs = performance.now();
+    const nowMs = this.#options.readMonoMs();
     const waiting = this.#queue[0];
     const newest = this.#newestLag;
     const past = newest === null || nowMs - newest.atMonoMs > lagMemoryMs ? 0 : newest.lagMs;
@@ -61,11 +63,11 @@ export class Sampler {
   }
 
   #slice(): void {
-    const startedMs = performance.now();
+    const startedMs = this.#options.readMonoMs();
     const orphans = this.#orphansNow(startedMs);
     const samples: CheckedJob[] = [];
     let lagMs = 0;
-    while (samples.length < mostPerSlice && performance.now() - startedMs < sliceMs) {
+    while (samples.length < mostPerSlice && this.#options.readMonoMs() - startedMs < sliceMs) {
       const check = this.#queue.shift();
       if (check === undefined) break;
       const sample = this.#look(check, orphans);
@@ -92,7 +94,7 @@ export class Sampler {
 
   #look(check: IdleCheck, orphans: Orphans): CheckedJob {
     const { job } = check;
-    const atMonoMs = performance.now();
+    const atMonoMs = this.#options.readMonoMs();
     const hold = this.#options.holdOf(job.id);
     const counts: Partial<Record<Counter, number | null>> = {};
     for (;;) {

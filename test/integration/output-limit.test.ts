@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import { test } from 'node:test';
-import { DaemonUnderTest } from '../support/daemon.ts';
+import { DaemonUnderTest, startDaemon } from '../support/daemon.ts';
 import { waitFor } from '../support/wait-for.ts';
 
 const limit = 1024 ** 2;
@@ -107,4 +107,40 @@ test('beyond output.total-limit the running job with the most output gives way',
   await waitFor('the largest to give way', async () => (await client.get(large)).outputBytes < 3_000_000);
   assert.equal((await client.get(small)).outputBytes, 500_000);
   await client.cancel([small, large], { mode: 'kill' });
+});
+
+const ownFile = 'f=$(readlink /proc/$$/fd/1)';
+
+test('a job that cuts its file short and goes on writing is held to its limit all the same', async (t) => {
+  const daemon = await new DaemonUnderTest(t).start();
+  const client = await daemon.client();
+  const go = `${daemon.dir}/go`;
+  const { id } = await client.submit({
+    shell: `head -c 20000000 /dev/zero; until [ -e ${go} ]; do sleep 0.05; done; ${ownFile}; : >$f; head -c 15000000 /dev/zero; exec sleep 600`,
+    outputLimitBytes: limit,
+  });
+  await waitFor('the oldest to be dropped', async () => (await client.get(id)).outputDroppedBytes > 15_000_000);
+  fs.writeFileSync(go, '');
+  const file = (await client.get(id)).outputFiles[0] ?? assert.fail();
+  await waitFor('the new beginning to be dropped, too', async () => {
+    const job = await client.get(id);
+    return job.outputBytes + job.outputDroppedBytes === 15_000_000 && job.outputBytes <= limit;
+  });
+  await waitFor('its room to be given back', () => onDisk(file) <= limit + 8_192);
+  await client.cancel(id, { mode: 'kill' });
+});
+
+test("what a job puts in its file's place is not its output, and is left alone", async (t) => {
+  const { daemon, client } = await startDaemon(t, { parallel: 8 });
+  const precious = `${daemon.dir}/precious`;
+  fs.writeFileSync(precious, Buffer.alloc(5_000_000, 'x'));
+  const places = [`ln -f ${precious} $f`, `ln -sf ${precious} $f`, 'rm $f; mkfifo $f', 'rm $f; mkdir $f'];
+  const request = (onOutputLimit: 'truncate' | 'kill') =>
+    places.map((place) => ({ shell: `${ownFile}; ${place}; exec sleep 1.5`, outputLimitBytes: limit, onOutputLimit }));
+  const submitted = await client.submitBatch([...request('truncate'), ...request('kill')]);
+  const jobs = await client.wait(submitted.map(({ id }) => id));
+  for (const { cause } of jobs) assert.equal(cause, 'exit');
+  assert.ok(fs.readFileSync(precious).equals(Buffer.alloc(5_000_000, 'x')), 'the file of a stranger is whole');
+  await client.remove(jobs.map(({ id }) => id));
+  assert.equal(fs.statSync(precious).size, 5_000_000);
 });

@@ -187,6 +187,8 @@ export type Event =
       readonly jobId: number;
       readonly attempt: number;
       readonly size: OutputSize;
+      /** What they take on the disk: less, where a part was dropped. */
+      readonly onDisk: OutputSize;
       /** What the output of all jobs together leaves this one; `null`: its own limit counts. */
       readonly totalLeavesBytes: number | null;
     }

@@ -2,7 +2,7 @@
 import { formatSize } from '../../protocol/index.ts';
 import { type Decision, merge, nothing, replace } from './decision.ts';
 import type { Event } from './events.ts';
-import { currentAttempt, type Instant, type Job, withAttempt } from './model.ts';
+import { type Attempt, currentAttempt, type Instant, type Job, withAttempt } from './model.ts';
 import { stopFor } from './stopping.ts';
 
 /** Output is dropped in whole blocks of the file system, and down to this share of the limit: not a bit at every look. */
@@ -15,8 +15,10 @@ export interface OutputSize {
   readonly stderr: number;
 }
 
+type Measured = Extract<Event, { type: 'outputMeasured' }>;
+
 /** Somebody has looked at the files of a running attempt. */
-export function outputMeasured(job: Job, event: Extract<Event, { type: 'outputMeasured' }>, now: Instant): Decision {
+export function outputMeasured(job: Job, event: Measured, now: Instant): Decision {
   const { outputLimitBytes, onOutputLimit } = job.definition.policies;
   const limit = Math.min(
     outputLimitBytes ?? Number.POSITIVE_INFINITY,
@@ -24,11 +26,15 @@ export function outputMeasured(job: Job, event: Extract<Event, { type: 'outputMe
   );
   const attempt = currentAttempt(job);
   if (attempt.number !== event.attempt) return nothing;
+  const dropped = { stdout: stillDropped('stdout', attempt, event), stderr: stillDropped('stderr', attempt, event) };
   const kept = {
-    stdout: event.size.stdout - attempt.dropped.stdout,
-    stderr: event.size.stderr - attempt.dropped.stderr,
+    stdout: event.size.stdout - dropped.stdout,
+    stderr: event.size.stderr - dropped.stderr,
   };
-  if (kept.stdout <= limit && kept.stderr <= limit) return nothing;
+  if (kept.stdout <= limit && kept.stderr <= limit) {
+    const wasCut = dropped.stdout !== attempt.dropped.stdout || dropped.stderr !== attempt.dropped.stderr;
+    return wasCut ? replace(job, withAttempt(job, { dropped })) : dropAgain(job, event, kept);
+  }
   if (onOutputLimit === 'kill') {
     const whose = event.totalLeavesBytes === null ? 'its limit' : 'what the output of all jobs together leaves it';
     const message = `its output has ${formatSize(kept.stdout + kept.stderr)}, and ${whose} is ${formatSize(limit)}`;
@@ -36,10 +42,23 @@ export function outputMeasured(job: Job, event: Extract<Event, { type: 'outputMe
   }
   const drop = (stream: keyof OutputSize) =>
     kept[stream] <= limit
-      ? attempt.dropped[stream]
-      : Math.max(attempt.dropped[stream], floorToBlock(event.size[stream] - limit * keptShare));
+      ? dropped[stream]
+      : Math.max(dropped[stream], floorToBlock(event.size[stream] - limit * keptShare));
   const after = withAttempt(job, { dropped: { stdout: drop('stdout'), stderr: drop('stderr') } });
   return replace(job, after, { type: 'dropOutput', job: after });
+}
+
+/** A job may cut its own file short. Nothing is missing from one that is shorter than what was dropped of it: it began anew. */
+function stillDropped(stream: keyof OutputSize, { dropped }: Attempt, { size }: Measured): number {
+  return size[stream] < dropped[stream] ? 0 : dropped[stream];
+}
+
+/** A file that was cut short and grew again between two looks has room taken where nothing should be. */
+function dropAgain(job: Job, { onDisk }: Measured, kept: OutputSize): Decision {
+  const { dropped } = currentAttempt(job);
+  const isFilled = (stream: keyof OutputSize) =>
+    dropped[stream] > 0 && onDisk[stream] > Math.max(0, kept[stream]) + 2 * blockBytes;
+  return isFilled('stdout') || isFilled('stderr') ? { changes: [], effects: [{ type: 'dropOutput', job }] } : nothing;
 }
 
 /** The file system cannot drop the beginning of a file, so the job is ended before it fills the disk. */

@@ -11,9 +11,12 @@ const fastestBytesPerMs = 100_000;
 /** Longest time between two looks at a job. */
 const longestMs = 10_000;
 
+const none: OutputSize = { stdout: 0, stderr: 0 };
+
 interface Watched {
   readonly job: Job;
   size: OutputSize;
+  onDisk: OutputSize;
   /** What it takes on the disk. */
   bytes: number;
   lookAtMs: number;
@@ -53,7 +56,7 @@ export class OutputWatch {
   }
 
   begin(job: Job): void {
-    this.#watched.set(job.id, { job, size: { stdout: 0, stderr: 0 }, bytes: 0, lookAtMs: 0 });
+    this.#watched.set(job.id, { job, size: none, onDisk: none, bytes: 0, lookAtMs: 0 });
   }
 
   end(jobId: number): void {
@@ -67,13 +70,17 @@ export class OutputWatch {
       if (watched.lookAtMs > nowMs) continue;
       const { job } = watched;
       const attempt = currentAttempt(job).number;
+      const earlier = watched.size;
       watched.size = output.sizeOf(job, attempt);
-      watched.bytes = output.bytesOf(job, attempt);
+      watched.onDisk = output.onDiskOf(job, attempt);
+      watched.bytes = watched.onDisk.stdout + watched.onDisk.stderr;
       const limit = job.definition.policies.outputLimitBytes;
       const leftBytes = limit === null ? Number.POSITIVE_INFINITY : limit - watched.bytes;
       watched.lookAtMs = nowMs + Math.min(longestMs, Math.max(0, leftBytes / fastestBytesPerMs));
-      if (leftBytes < 0)
-        emit({ type: 'outputMeasured', jobId: job.id, attempt, size: watched.size, totalLeavesBytes: null });
+      const wasCut = watched.size.stdout < earlier.stdout || watched.size.stderr < earlier.stderr;
+      const { size, onDisk } = watched;
+      if (leftBytes < 0 || wasCut)
+        emit({ type: 'outputMeasured', jobId: job.id, attempt, size, onDisk, totalLeavesBytes: null });
     }
     this.#holdToTotal();
     const { outputBytes, outputLimitBytes } = this.facts(nowMs);
@@ -89,9 +96,10 @@ export class OutputWatch {
     let largest: Watched | null = null;
     for (const watched of this.#watched.values()) if (watched.bytes > (largest?.bytes ?? 0)) largest = watched;
     if (largest === null) return;
-    const { job, size, bytes } = largest;
+    const { job, size, onDisk, bytes } = largest;
     const totalLeavesBytes = Math.max(0, bytes - (this.liveBytes - maxBytes));
     largest.lookAtMs = 0;
-    emit({ type: 'outputMeasured', jobId: job.id, attempt: currentAttempt(job).number, size, totalLeavesBytes });
+    const attempt = currentAttempt(job).number;
+    emit({ type: 'outputMeasured', jobId: job.id, attempt, size, onDisk, totalLeavesBytes });
   }
 }

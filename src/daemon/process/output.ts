@@ -20,6 +20,8 @@ const jobsPerFolder = 1_000;
  */
 export class OutputFiles {
   readonly #root: string;
+  /** The files that were made for attempts under way, by their paths: what a job puts in their place is not its output. */
+  readonly #made = new Map<string, string>();
 
   constructor(stateDir: string) {
     this.#root = `${stateDir}/output`;
@@ -39,6 +41,11 @@ export class OutputFiles {
       fs.closeSync(stdout);
       throw error;
     }
+  }
+
+  /** The attempt is over. */
+  close(job: Job, attempt: number): void {
+    for (const [, file] of this.#filesOf(job, attempt)) this.#made.delete(file);
   }
 
   path(jobId: number, attempt: number, split: boolean, stream: StreamName): string {
@@ -68,17 +75,24 @@ export class OutputFiles {
 
   /** What the output of an attempt takes on the disk. */
   bytesOf(job: Job, attempt: number): number {
-    return this.#filesOf(job, attempt).reduce((sum, [, file]) => {
+    const { stdout, stderr } = this.onDiskOf(job, attempt);
+    return stdout + stderr;
+  }
+
+  /** Likewise, by file. */
+  onDiskOf(job: Job, attempt: number): OutputSize {
+    const sizes = this.#filesOf(job, attempt).map(([stream, file]) => {
       const stat = this.#stat(file);
-      return sum + (stat === null ? 0 : Math.min(stat.size, stat.blocks * statBlockBytes));
-    }, 0);
+      return [stream, stat === null ? 0 : Math.min(Number(stat.size), Number(stat.blocks) * statBlockBytes)];
+    });
+    return { stdout: 0, stderr: 0, ...Object.fromEntries(sizes) };
   }
 
   drop(job: Job): string | null {
     const { number, dropped } = currentAttempt(job);
     try {
       for (const [stream, file] of this.#filesOf(job, number))
-        if (dropped[stream] > 0) dropBeginning(file, dropped[stream]);
+        if (dropped[stream] > 0) dropBeginning(file, dropped[stream], (stat) => this.#isOurs(file, stat));
       return null;
     } catch (error) {
       if (isErrno(error, 'ENOENT', 'ENOTDIR', 'ELOOP', 'EACCES')) return null; // The job has put it out of reach itself.
@@ -89,16 +103,23 @@ export class OutputFiles {
 
   /** Bytes in a file; 0 where it does not exist, as before the first attempt, or where its job has put it out of reach. */
   size(path: string): number {
-    return this.#stat(path)?.size ?? 0;
+    return Number(this.#stat(path)?.size ?? 0);
   }
 
-  #stat(path: string): fs.Stats | null {
+  #stat(path: string): fs.BigIntStats | null {
     try {
-      return fs.statSync(path);
+      const stat = fs.lstatSync(path, { bigint: true });
+      return this.#isOurs(path, stat) ? stat : null;
     } catch (error) {
       if (isErrno(error, 'ENOENT', 'ENOTDIR', 'EACCES', 'ELOOP')) return null;
       throw error;
     }
+  }
+
+  /** Not what the job has linked there: that may be anybody's. */
+  #isOurs(path: string, stat: fs.BigIntStats): boolean {
+    const made = this.#made.get(path);
+    return stat.isFile() && (made === undefined || made === identity(stat));
   }
 
   #filesOf({ id, definition }: Job, attempt: number): [StreamName, string][] {
@@ -165,11 +186,17 @@ export class OutputFiles {
     }
   }
 
+  async #openToAppend(path: string): Promise<number> {
+    const fd = await this.#make(path);
+    this.#made.set(path, identity(fs.fstatSync(fd, { bigint: true })));
+    return fd;
+  }
+
   /**
    * A new file, always. What is there was left by a job that had this number in a store that was since replaced by a backup, or was
    * put there by another job: a FIFO would be waited for without end.
    */
-  async #openToAppend(path: string): Promise<number> {
+  async #make(path: string): Promise<number> {
     const flags = fs.constants.O_WRONLY | fs.constants.O_CREAT | fs.constants.O_APPEND | fs.constants.O_EXCL;
     try {
       return await openFile(path, flags, 0o600);
@@ -187,6 +214,10 @@ export class OutputFiles {
 }
 
 const openFile = promisify(fs.open);
+
+function identity({ dev, ino }: fs.BigIntStats): string {
+  return `${dev}/${ino}`;
+}
 
 function unreadable(path: string, reason: string): CorralError {
   return new CorralError(

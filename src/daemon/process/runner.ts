@@ -70,6 +70,7 @@ export class Runner {
     } catch (error) {
       hold?.release();
       this.#holds.delete(job.id);
+      this.#options.output.close(job, currentAttempt(job).number);
       if (isErrno(error, 'ENOSPC', 'EDQUOT')) {
         const shortage = `There is no room for the output of jobs (${error.message}).`;
         emit({ type: 'launchLackedSpace', jobId: job.id, shortage });
@@ -203,7 +204,10 @@ export class Runner {
     this.#holds.delete(job.id);
     this.#options.watch.end(job.id);
     this.#options.missedEnds.end(job.id);
-    const outputBytes = this.#options.output.bytesOf(job, currentAttempt(job).number);
+    const { output } = this.#options;
+    const { number } = currentAttempt(job);
+    const outputBytes = output.bytesOf(job, number);
+    output.close(job, number);
     const peakRssBytes = larger(usage.peakRssBytes, this.#peaks.end(job.id));
     return { peakRssBytes, cpuMs: cpuMs === null ? null : Math.round(cpuMs), outputBytes };
   }

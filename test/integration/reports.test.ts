@@ -1,6 +1,7 @@
 /** Jobs report of themselves: by the CLI, by a line in the pipe, over the socket. */
 import assert from 'node:assert/strict';
 import fs from 'node:fs';
+import path from 'node:path';
 import { describe, test } from 'node:test';
 import type { Client, EventView, JobView } from '../../src/client/index.ts';
 import { CommandLine, corral } from '../support/cli.ts';
@@ -160,6 +161,21 @@ time.sleep(600)
     assert.match(daemon.log(), /the pipe for reports was removed; it was made again/);
     await daemon.signal('SIGTERM');
     assert.equal(fs.existsSync(pipe), false);
+  });
+
+  test('is made again also where a folder stands in its place, and what is in that is kept', async (t) => {
+    const { daemon, client } = await startDaemon(t);
+    const pipe = `${daemon.socket}.report`;
+    fs.rmSync(pipe);
+    fs.mkdirSync(pipe);
+    fs.writeFileSync(`${pipe}/notes`, 'missed');
+    await waitFor('there is a pipe again', () => fs.lstatSync(pipe, { throwIfNoEntry: false })?.isFIFO() === true);
+    const { id } = await client.submit({
+      shell: 'echo "$CORRAL_JOB_ID progress 1" > "$CORRAL_REPORT"; exec sleep 600',
+    });
+    await reported(client, id, ({ progress }) => progress !== null);
+    const aside = fs.readdirSync(path.dirname(pipe)).find((name) => name.includes('.strange-')) ?? assert.fail();
+    assert.equal(fs.readFileSync(`${path.dirname(pipe)}/${aside}/notes`, 'utf8'), 'missed');
   });
 
   test('after SIGKILL of the daemon the next one takes its place', async (t) => {

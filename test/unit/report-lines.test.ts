@@ -138,4 +138,12 @@ describe('pieces of the pipe', () => {
     assert.deepEqual(first, progress(9, null));
     assert.ok(second?.kind === 'unreadable' && second.lines === 2);
   });
+
+  test('a piece full of spaces is read as fast as any other', () => {
+    const line = `7 progress x${' '.repeat(maxLineBytes - 20)}x`;
+    const startedMs = performance.now();
+    for (let n = 0; n < 100; n += 1) readReportLine(line);
+    assert.ok(performance.now() - startedMs < 200, `${performance.now() - startedMs} ms for 100 lines`);
+    assert.deepEqual(readReportLine(' 7  progress  40  half \n').report, progress(40, 'half'));
+  });
 });

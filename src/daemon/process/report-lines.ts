@@ -13,7 +13,8 @@ export interface ReportLine {
 
 /** What a line says. One that cannot be read says why. */
 export function readReportLine(line: string): ReportLine {
-  const [, id = '', verb = '', rest = ''] = /^\s*(\d{1,15})\s+(\S+)\s*(.*?)\s*$/s.exec(line) ?? [];
+  // Trimmed first: in one expression with the rest, a line of spaces would be gone through once for each of them.
+  const [, id = '', verb = '', rest = ''] = /^(\d{1,15})\s+(\S+)\s*(.*)$/s.exec(line.trim()) ?? [];
   if (id === '')
     return unreadable(null, `A report is "$CORRAL_JOB_ID progress 40 half done", and not ${quoted(line)}.`);
   const jobId = Number(id);

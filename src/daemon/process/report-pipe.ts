@@ -52,7 +52,7 @@ export class ReportPipe {
       const wasOpen = this.#open !== null;
       this.#open?.socket.destroy();
       this.#open = null;
-      fs.rmSync(this.path, { force: true });
+      this.#clearPlace();
       this.#make();
       if (wasOpen) complain('the pipe for reports was removed; it was made again', { path: this.path });
       this.#hasFailed = false;
@@ -73,6 +73,13 @@ export class ReportPipe {
   #isThere(): boolean {
     const there = fs.lstatSync(this.path, { throwIfNoEntry: false, bigint: true });
     return there !== undefined && there.ino === this.#open?.inode;
+  }
+
+  /** A folder may hold what somebody misses, and would keep every report out: it is set aside. */
+  #clearPlace(): void {
+    const isFolder = fs.lstatSync(this.path, { throwIfNoEntry: false })?.isDirectory() === true;
+    if (isFolder) fs.renameSync(this.path, `${this.path}.strange-${Date.now()}`);
+    else fs.rmSync(this.path, { force: true });
   }
 
   #make(): void {

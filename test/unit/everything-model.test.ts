@@ -435,6 +435,7 @@ class World {
             jobId,
             attempt: process.attempt,
             size: { stdout: 10_000, stderr: 0 },
+            onDisk: { stdout: 10_000, stderr: 0 },
             totalLeavesBytes: null,
           },
         ];

@@ -74,13 +74,15 @@ class World {
     const changes: Change[] = [];
     const undos: (() => void)[] = [];
     const newest = new Map(this.stored);
-    for (const next of [...events, null]) {
+    const steps: (Event | null)[] = [...events, null];
+    for (const next of steps) {
       const ended = new Map([...newest].filter(([jobId]) => !this.state.live.has(jobId)));
       const event = next !== null && 'ended' in next ? { ...next, ended } : next;
       const decision = event === null ? schedule(this.state, 'scan', now) : decide(this.state, event, now);
       undos.push(apply(this.state, decision.changes));
       changes.push(...decision.changes);
       effects.push(...decision.effects);
+      if (decision.effects.some(({ type }) => type === 'goOn')) steps.push(null); // There was more to start.
       for (const change of decision.changes) if (change.kind === 'job') newest.set(change.after.id, change.after);
     }
     if (isUndone) for (const undo of undos.reverse()) undo();

@@ -50,7 +50,7 @@ export async function measureSampling(
   tier: 'cgroup' | 'scan',
   jobs: number,
   idle: NonNullable<PolicySettings['idle']> = {},
-  passes = 5,
+  passes = 15,
 ): Promise<SamplingCost[]> {
   const dir = fs.mkdtempSync(`${os.tmpdir()}/corral-bench-`);
   const keepAlive = setInterval(() => {}, 60_000); // Waiting for a signal alone does not keep Node running.

@@ -28,6 +28,7 @@ async function fastestMs(runs: number, work: (run: number) => Promise<unknown>):
 async function figures(t: TestContext, jobs: number): Promise<Figures> {
   const cli = new CommandLine(t);
   const { daemon } = cli;
+  daemon.env.CORRAL_RETENTION_MAX_JOBS = 'off'; // Else most of them would be deleted.
   fs.mkdirSync(daemon.stateDir, { mode: 0o700 });
   const file = `${daemon.stateDir}/corral.db`;
   makeFinishedJobs(file, jobs);

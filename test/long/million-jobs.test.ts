@@ -4,10 +4,8 @@
  */
 import assert from 'node:assert/strict';
 import fs from 'node:fs';
-import { DatabaseSync } from 'node:sqlite';
 import { type TestContext, test } from 'node:test';
 import { CommandLine } from '../support/cli.ts';
-import type { DaemonUnderTest } from '../support/daemon.ts';
 import { makeFinishedJobs } from '../support/finished-jobs.ts';
 
 const million = 1_000_000;
@@ -67,22 +65,7 @@ async function figures(t: TestContext, jobs: number): Promise<Figures> {
   assert.ok(Object.values(counts).reduce((sum, count) => sum + count) >= jobs);
   const status = fs.readFileSync(`/proc/${daemon.pid}/status`, 'utf8');
   found['RSS, MiB'] = Number(/^VmRSS:\s+(\d+)/m.exec(status)?.[1]) / 1024;
-  if (jobs >= million) found['migration from schema 1'] = await migrationMs(daemon);
   return found;
-}
-
-/** Takes the store back to schema 1 and starts on it: the one start that reads all jobs. */
-async function migrationMs(daemon: DaemonUnderTest): Promise<number> {
-  await daemon.kill();
-  const db = new DatabaseSync(`${daemon.stateDir}/corral.db`);
-  db.exec(
-    'DROP TRIGGER jobs_count_in; DROP TRIGGER jobs_count_on; DROP TRIGGER jobs_count_out; DROP TABLE job_counts; DROP INDEX jobs_by_group; PRAGMA user_version = 1',
-  );
-  db.close();
-  const taken = await fastestMs(1, () => daemon.start());
-  const { jobs } = await (await daemon.client()).status();
-  assert.ok(jobs.completed + jobs.failed >= million, 'they were counted again');
-  return taken;
 }
 
 test('a million finished jobs cost nobody anything', { timeout: 300_000 }, async (t) => {

@@ -128,6 +128,20 @@ export const generalErrors = [
   'INTERNAL',
 ] as const satisfies readonly ErrorCode[];
 
+/** Why jobs are not accepted, one or many. */
+const admissionErrors = [
+  'GROUP_NOT_FOUND',
+  'PROFILE_NOT_FOUND',
+  'JOB_NOT_FOUND',
+  'SCOPE_CLOSED',
+  'LIMIT_UNENFORCEABLE',
+  'QUEUE_FULL',
+  'DISK_LOW',
+  'IDEMPOTENCY_MISMATCH',
+  'SHUTTING_DOWN',
+  'STORE_FAILED',
+] as const satisfies readonly ErrorCode[];
+
 /** Every method of the protocol: what goes in, what comes back. */
 export const methods = {
   hello: {
@@ -148,18 +162,7 @@ export const methods = {
     about:
       'Answers when the job is durable: it survives a crash of the daemon and a loss of power. Safe to repeat with an idempotency key only; without one a repetition may make a second job.',
     repeat: 'safe',
-    errors: [
-      'GROUP_NOT_FOUND',
-      'PROFILE_NOT_FOUND',
-      'JOB_NOT_FOUND',
-      'SCOPE_CLOSED',
-      'LIMIT_UNENFORCEABLE',
-      'QUEUE_FULL',
-      'DISK_LOW',
-      'IDEMPOTENCY_MISMATCH',
-      'SHUTTING_DOWN',
-      'STORE_FAILED',
-    ],
+    errors: admissionErrors,
     params: z.strictObject({ job: jobSpecSchema }),
     result: submitted,
   },
@@ -167,18 +170,7 @@ export const methods = {
     about:
       'All of the jobs in one durable commit, or none. A job takes from `defaults` what it does not name itself. Safe to repeat where each job has an idempotency key. `IDEMPOTENCY_MISMATCH` may name a job of the same batch, which then was not made: two jobs of it have one key and other commands.',
     repeat: 'safe',
-    errors: [
-      'GROUP_NOT_FOUND',
-      'PROFILE_NOT_FOUND',
-      'JOB_NOT_FOUND',
-      'SCOPE_CLOSED',
-      'LIMIT_UNENFORCEABLE',
-      'QUEUE_FULL',
-      'DISK_LOW',
-      'IDEMPOTENCY_MISMATCH',
-      'SHUTTING_DOWN',
-      'STORE_FAILED',
-    ],
+    errors: admissionErrors,
     params: z.strictObject({
       defaults: partialJobSpec.optional().describe('What the jobs have in common, such as the environment.'),
       jobs: z

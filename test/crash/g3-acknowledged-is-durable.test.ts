@@ -2,7 +2,7 @@ import { test } from 'node:test';
 import { acknowledgedIsDurable } from '../support/acknowledged.ts';
 import { tiers } from '../support/daemon.ts';
 
-const kills = 10; // In each tier; 25 in test:long.
+const kills = 6; // In each tier; 25 in test:long.
 
 for (const { tier, skip } of tiers) {
   test(

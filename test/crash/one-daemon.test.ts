@@ -6,8 +6,8 @@ import { test } from 'node:test';
 import { DaemonUnderTest, startDaemon } from '../support/daemon.ts';
 import { raceForStateDir } from '../support/racing-daemons.ts';
 
-test('two daemons that race for a state directory 25 times (100 in test:long): each time exactly one wins, and the other says so', (t) =>
-  raceForStateDir(t, 25));
+test('two daemons that race for a state directory 10 times (100 in test:long): each time exactly one wins, and the other says so', (t) =>
+  raceForStateDir(t, 10));
 
 test('empty, stale and foreign lock and socket files never block a start', async (t) => {
   const daemon = new DaemonUnderTest(t);

@@ -4,14 +4,7 @@
  * Events are gathered for one turn of Node's event loop, decided one after another, committed together, and only then acted
  * upon. Whatever an action brings about comes back as another event. Nothing else changes state.
  */
-import {
-  CorralError,
-  type GroupView,
-  type JobStatus,
-  type ScopeReport,
-  type StuckJob,
-  unreachable,
-} from '../protocol/index.ts';
+import { CorralError, type GroupView, type JobStatus, type ScopeReport, type StuckJob } from '../protocol/index.ts';
 import {
   apply,
   asksForRecord,
@@ -19,12 +12,9 @@ import {
   type Decision,
   decide,
   type Effect,
-  type EndedJobs,
   type Event,
   emptyState,
-  endLeftovers,
   type Group,
-  groupEnters,
   groupView,
   type Instant,
   isDrained,
@@ -34,20 +24,15 @@ import {
   jobNotFound,
   loadOf,
   nextDeadline,
-  onThisHost,
   QueueWatch,
   type Request,
   reachesProcesses,
-  recover,
-  restoreScopes,
   retriesHeldBack,
-  revived,
   type StalledQueue,
   type State,
   type StuckCriteria,
   schedule,
   scopeReport,
-  settleDependents,
   settleScopes,
   stalledJobs,
   stalledLaunches,
@@ -56,7 +41,22 @@ import {
   Waits,
   waitingFor,
 } from './core/index.ts';
-import { Alarm, Answers, type Entry, Ledger, logTransitions, Pace, ScopeWatchers, Watchers } from './loop/index.ts';
+import {
+  Alarm,
+  Answers,
+  type Entry,
+  type FactSources,
+  type Hands,
+  Ledger,
+  logTransitions,
+  noFacts,
+  Pace,
+  ScopeWatchers,
+  takeOver,
+  tryToAct,
+  Watchers,
+  withFacts,
+} from './loop/index.ts';
 import type { Clock, Log, OutputShell, ProcessShell } from './shells.ts';
 import type { Snapshot, Store } from './store/index.ts';
 
@@ -96,8 +96,6 @@ const storeRetryMs = 500;
 /** How long a daemon that stops goes on trying to write down how its jobs ended. A service manager waits for it. */
 const lastWriteMs = 3_000;
 
-const noFacts = { ended: new Map<number, Job>(), known: new Map<string, Job>(), tier: '', isKnown: false };
-
 export class Supervisor {
   readonly #options: SupervisorOptions;
   readonly #state: State = emptyState();
@@ -106,6 +104,8 @@ export class Supervisor {
   #inbox: Event[] = [];
   #turnIsPlanned = false;
   readonly #ledger: Ledger;
+  readonly #sources: FactSources;
+  readonly #hands: Hands;
   #retry: NodeJS.Timeout | null = null;
   readonly #alarm = new Alarm(() => this.#ring());
   /** What became of the jobs of an earlier daemon; told at the start. */
@@ -119,7 +119,19 @@ export class Supervisor {
 
   constructor(options: SupervisorOptions) {
     this.#options = options;
-    this.#ledger = new Ledger(options.store, () => options.clock().monoMs);
+    const { store, processes, output, log, clock } = options;
+    this.#ledger = new Ledger(store, () => clock().monoMs);
+    this.#sources = { state: this.#state, ledger: this.#ledger, store, processes };
+    this.#hands = {
+      processes,
+      output,
+      log,
+      answers: this.#answers,
+      waits: this.#waits,
+      scopeWatchers: this.#scopeWatchers,
+      emit: (event) => this.emit(event),
+      goOn: () => this.#planTurn(),
+    };
   }
 
   /** Set while the store cannot be written. */
@@ -179,25 +191,14 @@ export class Supervisor {
    * @returns how many jobs had lost their supervisor
    */
   recover(snapshot: Snapshot, defaultGroups: readonly Group[]): number {
-    const { store, clock, output } = this.#options;
+    const { store, clock, output, processes, log } = this.#options;
     const now = clock();
-    const known = new Set(snapshot.groups.map((group) => group.name));
-    const entering = (groups: readonly Group[]) => groups.flatMap((group) => groupEnters(group, now));
-    const added = entering(defaultGroups.filter((group) => !known.has(group.name)));
-    restoreScopes(this.#state, snapshot.scopes, now);
-    const jobs = revived(snapshot.jobs, now, this.#options.processes.hostLimits);
-    const loaded = jobs.map((after): Change => ({ kind: 'job', before: null, after }));
-    apply(this.#state, [...entering(snapshot.groups), ...added, ...loaded]);
-    this.#state.nextJobId = Math.max(this.#state.nextJobId, snapshot.nextJobId);
-    const lost = recover(jobs, (job) => output.facts(job).bytes, now);
-    const { changes: recovered } = settleDependents(this.#state, { changes: lost, effects: [] }, now);
-    apply(this.#state, recovered);
-    const { changes: leftovers } = settleDependents(this.#state, endLeftovers(this.#state, now), now);
-    apply(this.#state, leftovers);
-    store.commit([...added, ...recovered, ...leftovers], now.wallMs);
-    logTransitions(this.#options.log, [...recovered, ...leftovers]);
-    this.#recovered = [...recovered, ...leftovers];
-    return jobs.filter(({ phase }) => phase.status !== 'queued').length;
+    const facts = { hostLimits: processes.hostLimits, outputBytes: (job: Job) => output.facts(job).bytes };
+    const { added, recovered, lost } = takeOver(this.#state, snapshot, defaultGroups, facts, now);
+    store.commit([...added, ...recovered], now.wallMs);
+    logTransitions(log, recovered);
+    this.#recovered = recovered;
+    return lost;
   }
 
   /** Starts what is queued. */
@@ -383,7 +384,7 @@ export class Supervisor {
       const isWritten = !('jobIds' in event) || event.jobIds.every((jobId) => this.#ledger.isWritten(jobId));
       const needsRecord = changes.some(isLasting);
       const isCertain = (effect: Effect) => reachesProcesses(effect) || (!needsRecord && isWritten);
-      for (const effect of effects.filter(isCertain)) this.#tryToAct(effect);
+      for (const effect of effects.filter(isCertain)) tryToAct(effect, this.#hands);
       if ('request' in event)
         this.#answers.reject(
           event.request,
@@ -409,7 +410,7 @@ export class Supervisor {
 
   /** What was decided is on the disk. */
   #carryOut({ changes, effects }: Entry): void {
-    for (const effect of effects) this.#tryToAct(effect);
+    for (const effect of effects) tryToAct(effect, this.#hands);
     this.#watchers.announce(changes);
     this.#options.onWritten(changes);
   }
@@ -427,99 +428,11 @@ export class Supervisor {
   /** Requests name jobs that the state may no longer hold. A request about one that the store cannot give is refused: `null`. */
   #withFacts(event: Event): Event | null {
     try {
-      return this.#lookUp(event);
+      return withFacts(event, this.#sources);
     } catch (error) {
       if (!(error instanceof CorralError && 'request' in event)) throw error;
       this.#answers.reject(event.request, error);
       return null;
-    }
-  }
-
-  #lookUp(event: Event): Event {
-    switch (event.type) {
-      case 'submit':
-      case 'settle': {
-        const keys = event.definitions.flatMap(({ idempotencyKey }) => idempotencyKey ?? []);
-        const known = new Map(
-          keys
-            .flatMap((key) => this.#ledger.newestByKey(key) ?? [])
-            .map((job) => [job.definition.idempotencyKey ?? '', job]),
-        );
-        return { ...event, known, ended: this.#endedOf(event.definitions.flatMap(({ after }) => after)) };
-      }
-      case 'retry': {
-        const { hostLimits } = this.#options.processes;
-        const ended = [...this.#endedOf(event.jobIds)].map(([id, job]) => [id, onThisHost(job, hostLimits)] as const);
-        const dependencies = ended.flatMap(([, job]) => (job.attempts.length === 0 ? job.definition.after : []));
-        return { ...event, ended: new Map([...this.#endedOf(dependencies), ...ended]) };
-      }
-      case 'runPending':
-        return { ...event, tier: this.#options.processes.tier };
-      case 'openScope':
-        return { ...event, isKnown: this.#options.store.findScope(event.scope) !== null };
-      default:
-        return 'ended' in event && 'jobIds' in event ? { ...event, ended: this.#endedOf(event.jobIds) } : event;
-    }
-  }
-
-  #endedOf(jobIds: readonly number[]): EndedJobs {
-    return new Map(jobIds.flatMap((jobId) => this.#findEnded(jobId) ?? []).map((job) => [job.id, job]));
-  }
-
-  #findEnded(jobId: number): Job | null {
-    return this.#state.live.has(jobId) ? null : this.#ledger.newest(jobId);
-  }
-
-  /** What goes wrong with one job, because of what it did to its files or its cgroup, must not end the others. */
-  #tryToAct(effect: Effect): void {
-    try {
-      this.#act(effect);
-    } catch (error) {
-      const reason = error instanceof Error ? (error.stack ?? error.message) : String(error);
-      this.#options.log.error(`effect ${effect.type} failed`, { error: reason });
-    }
-  }
-
-  #act(effect: Effect): void {
-    const { processes, output } = this.#options;
-    switch (effect.type) {
-      case 'reply':
-        return this.#answers.resolve(effect.request, effect.result);
-      case 'refuse':
-        return this.#answers.reject(effect.request, new CorralError(effect.code, effect.message));
-      case 'launch':
-        return processes.launch(effect.job);
-      case 'terminate':
-        return processes.terminate(effect.jobId);
-      case 'kill':
-        return processes.kill(effect.jobId);
-      case 'signal':
-        return processes.signal(effect.jobId, effect.signal);
-      case 'goOn':
-        return this.#planTurn();
-      case 'freeze':
-        return processes.freeze(effect.jobId);
-      case 'thaw':
-        return processes.thaw(effect.jobId);
-      case 'sample':
-        return processes.sample(effect.checks);
-      case 'removeOutput':
-        return output.remove(effect.job);
-      case 'dropOutput': {
-        const reason = output.drop(effect.job);
-        if (reason !== null) this.emit({ type: 'outputKept', jobId: effect.job.id, reason });
-        return;
-      }
-      case 'finished':
-        return this.#waits.jobEnded(effect.job.id);
-      case 'countScope': {
-        const processesLeft = processes.countAlive(effect.jobIds);
-        return this.emit({ type: 'scopeCounted', scope: effect.scope, processesLeft });
-      }
-      case 'scopeClosed':
-        return this.#scopeWatchers.closed(effect.scope);
-      default:
-        return unreachable(effect);
     }
   }
 

@@ -154,6 +154,28 @@ function breaches(file: string, source: string): string[] {
   ];
 }
 
+/** A way through files from one back to itself, also by way of types; `null`: there is none. */
+function circleIn(sources: ReadonlyMap<string, string>): string[] | null {
+  const cleared = new Set<string>();
+  const search = (file: string, way: readonly string[]): string[] | null => {
+    if (way.includes(file)) return [...way.slice(way.indexOf(file)), file];
+    const source = sources.get(file);
+    if (source === undefined || cleared.has(file)) return null;
+    for (const { specifier } of importsOf(source)) {
+      if (!specifier.startsWith('.')) continue;
+      const found = search(path.posix.join(path.posix.dirname(file), specifier), [...way, file]);
+      if (found !== null) return found;
+    }
+    cleared.add(file);
+    return null;
+  };
+  for (const file of sources.keys()) {
+    const found = search(file, []);
+    if (found !== null) return found;
+  }
+  return null;
+}
+
 const root = fileURLToPath(new URL('../..', import.meta.url));
 const files = fs
   .readdirSync(`${root}/src`, { recursive: true, encoding: 'utf8' })
@@ -169,6 +191,13 @@ describe('the source keeps the rules', () => {
     const units = new Set(files.map(unitOf));
     for (const unit of Object.keys(rules)) assert.ok(units.has(unit), unit);
   });
+
+  for (const folder of ['src/daemon/core/']) {
+    test(`no circle of imports in ${folder}`, () => {
+      const inside = files.filter((file) => file.startsWith(folder));
+      assert.equal(circleIn(new Map(inside.map((file) => [file, sourceOf(file)]))), null);
+    });
+  }
 
   test('every import statement is seen', () => {
     for (const file of files) {
@@ -221,7 +250,7 @@ const controls: { file: string; source: string; says: string | null }[] = [
   },
   {
     file: 'src/daemon/store/sqlite.ts',
-    source: "import type { Job } from '../core/model.ts';",
+    source: "import type { Job } from '../core/job.ts';",
     says: 'the way in is index.ts',
   },
   { file: 'src/daemon/process/runner.ts', source: "import { readStat } from '../linux/index.ts';", says: null },
@@ -330,4 +359,15 @@ describe('a breach is reported, and nothing else is', () => {
       if (says !== null) assert.ok(found[0]?.includes(says), found[0]);
     });
   }
+});
+
+test('the check for circles can fail', () => {
+  const found = circleIn(
+    new Map([
+      ['core/a.ts', "import { b } from './b.ts';"],
+      ['core/b.ts', "import fs from 'node:fs';\nexport * from './deep/c.ts';"],
+      ['core/deep/c.ts', "import type { B } from '../b.ts';"],
+    ]),
+  );
+  assert.deepEqual(found, ['core/b.ts', 'core/deep/c.ts', 'core/b.ts']);
 });

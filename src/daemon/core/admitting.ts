@@ -1,10 +1,15 @@
 /** Jobs are accepted, or refused with the reason. */
 import { CorralError } from '../../protocol/index.ts';
+import type { Change } from './changes.ts';
 import { type Decision, groupNotFound, jobNotFound, nothing, refuse } from './decision.ts';
 import { behindThose, failFor, isFailure } from './dependencies.ts';
-import type { Effect, Event } from './events.ts';
-import { type Change, type Instant, type Job, type JobDefinition, justQueued, noClient, type State } from './model.ts';
+import type { Effect } from './effects.ts';
+import type { Event } from './events.ts';
+import type { Instant } from './instant.ts';
+import { type Job, type JobDefinition, noClient } from './job.ts';
+import { justQueued } from './phase.ts';
 import { whyScopeIsClosed } from './scopes.ts';
+import type { State } from './state.ts';
 import { settledView } from './view.ts';
 import { firstQueueRecord, inQueue } from './waiting.ts';
 

@@ -1,9 +1,60 @@
+/** When the daemon is to look at its jobs, groups and scopes if nothing else happens. */
 import type { Heap } from './heap.ts';
-import { type DeadlineEntry, deadlineOf, earliest, type Instant, idleCheckOf, type Job, type State } from './model.ts';
+import type { Instant } from './instant.ts';
+import type { Job } from './job.ts';
+import { progressDueMonoMs } from './reports.ts';
 import { nextScopeDeadline } from './scopes.ts';
+import type { DeadlineEntry, State } from './state.ts';
 
 /** When a job wants something, as it now stands. */
 type Wish = (job: Job) => number | null;
+
+/** The time at which this job wants to be looked at if nothing else happens. */
+export function deadlineOf(job: Job): number | null {
+  switch (job.phase.status) {
+    case 'queued':
+      return earliest(job.phase.readyAtMonoMs, job.phase.startByMonoMs);
+    case 'running':
+      // What it has reported is written down also while it stands still.
+      return earliest(
+        job.phase.paused === null ? earliest(job.phase.deadlineMonoMs, job.phase.leaseUntilMonoMs) : null,
+        progressDueMonoMs(job),
+      );
+    case 'stopping':
+      return job.phase.escalateAtMonoMs;
+    default:
+      return null;
+  }
+}
+
+/** When this job is to be looked at, to see whether it is idle. */
+export function idleCheckOf({ phase }: Job): number | null {
+  return phase.status === 'running' ? (phase.idle?.dueMonoMs ?? null) : null;
+}
+
+/** Enters when a job that has become this is to be looked at. A time that it had before has its entry already. */
+export function enterDeadlines(state: State, before: Job | null, after: Job): void {
+  enterWish(state, state.deadlines, deadlineOf, before, after);
+  enterWish(state, state.idleChecks, idleCheckOf, before, after);
+}
+
+/** Entries that no longer stand are borne with up to here, and as many as that for each job: each heartbeat leaves one. */
+const mostStale = 1_000;
+const mostStalePerJob = 4;
+
+function enterWish(state: State, entries: Heap<DeadlineEntry>, wish: Wish, before: Job | null, after: Job): void {
+  const atMonoMs = wish(after);
+  if (atMonoMs === null || (before !== null && wish(before) === atMonoMs)) return;
+  entries.push({ atMonoMs, jobId: after.id });
+  if (entries.size <= mostStale + mostStalePerJob * state.live.size) return;
+  const seen = new Set<number>();
+  entries.keep(({ jobId, atMonoMs: enteredMonoMs }) => {
+    const job = state.live.get(jobId);
+    const stands = job !== undefined && wish(job) === enteredMonoMs && !seen.has(jobId);
+    if (stands) seen.add(jobId);
+    return stands;
+  });
+}
 
 /** The next time at which some job wants to be looked at, a group has a token for one that waits, or a scope's client is waited for no longer; `null`: there is none. */
 export function nextDeadline(state: State): number | null {
@@ -44,4 +95,9 @@ function due(state: State, entries: Heap<DeadlineEntry>, wish: Wish, now: Instan
   }
   for (const entry of found.values()) entries.push(entry);
   return [...found.keys()];
+}
+
+function earliest(...times: readonly (number | null)[]): number | null {
+  const known = times.filter((time) => time !== null);
+  return known.length === 0 ? null : Math.min(...known);
 }

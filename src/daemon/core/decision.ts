@@ -1,7 +1,9 @@
 /** What a decision is, and the small pieces that decisions are made of. */
 import { type BulkReport, CorralError, type ErrorCode, type JobStatus, noSuchGroup } from '../../protocol/index.ts';
-import type { Effect } from './events.ts';
-import type { Change, Job, State } from './model.ts';
+import type { Change } from './changes.ts';
+import type { Effect } from './effects.ts';
+import type { Job } from './job.ts';
+import type { State } from './state.ts';
 
 export interface Decision {
   readonly changes: readonly Change[];

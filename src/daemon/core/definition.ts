@@ -1,5 +1,5 @@
 import { CorralError, defaultGroup, type JobSpec, type Policies } from '../../protocol/index.ts';
-import type { JobDefinition } from './model.ts';
+import type { JobDefinition } from './job.ts';
 import { builtInDefaults, type JobDefaults, settlePolicies } from './profiles.ts';
 import { settleResources, unknownHost } from './resources.ts';
 

@@ -1,8 +1,17 @@
 /** Jobs that wait for others: which are still to end, and what the end of one means to those that wait for it. */
+import type { Change } from './changes.ts';
 import { type Decision, nothing, replace } from './decision.ts';
+import type { Effect } from './effects.ts';
 import { finishUnstarted } from './ending.ts';
-import type { Effect } from './events.ts';
-import { type Change, dependenciesOf, hasEnded, type Instant, type Job, type State } from './model.ts';
+import type { Instant } from './instant.ts';
+import type { Job } from './job.ts';
+import { hasEnded } from './phase.ts';
+import type { State } from './state.ts';
+
+/** The jobs whose end matters to this one: none from its first attempt on. */
+export function dependenciesOf({ phase, attempts, definition }: Job): readonly number[] {
+  return phase.status === 'queued' && attempts.length === 0 ? definition.after : [];
+}
 
 /** The queued job with those of its dependencies that have not ended. One without a record has, and its end matters no more. */
 export function behindThose(job: Job, isLive: (jobId: number) => boolean): Job {

@@ -1,11 +1,14 @@
 /** Jobs are changed, or moved to another group, while they wait. */
 import { CorralError, frameLimits, type JobEdit, type PolicySettings } from '../../protocol/index.ts';
 import { roomProblem } from './admitting.ts';
+import type { Change } from './changes.ts';
 import { bulk, type Decision, groupNotFound, jobNotFound, nothing, refuse } from './decision.ts';
 import type { EndedJobs, Event } from './events.ts';
-import type { Change, Instant, Job, JobDefinition, State } from './model.ts';
+import type { Instant } from './instant.ts';
+import type { Job, JobDefinition } from './job.ts';
 import { type JobDefaults, type SettledPolicies, settlePolicies } from './profiles.ts';
 import { settleResources, unknownHost, withResources } from './resources.ts';
+import type { State } from './state.ts';
 import { inQueue, notBeforeOf, onPresentClock } from './waiting.ts';
 
 export function edit(state: State, event: Extract<Event, { type: 'edit' }>, now: Instant): Decision {

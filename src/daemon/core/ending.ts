@@ -1,55 +1,14 @@
 /** Attempts and jobs end. */
 import { type Cause, unreachable } from '../../protocol/index.ts';
+import type { Attempt, LeaderExit } from './attempt.ts';
 import { type Decision, merge, replace } from './decision.ts';
-import type { Effect, Event } from './events.ts';
-import {
-  type Attempt,
-  currentAttempt,
-  type EndedPhase,
-  type Instant,
-  type Job,
-  type JobDefinition,
-  type LeaderExit,
-  withAttempt,
-  withPhase,
-} from './model.ts';
-import { type AtLimits, oomMessage, warnOfLimits } from './resources.ts';
+import type { Effect } from './effects.ts';
+import type { Instant } from './instant.ts';
+import { currentAttempt, type Job, type JobDefinition, withAttempt, withPhase } from './job.ts';
+import type { EndedPhase } from './phase.ts';
+import { type AtLimits, warnOfLimits } from './resources.ts';
 import { afterFailure, afterRun } from './retry.ts';
-import { beginStopping } from './stopping.ts';
 import { freshQueueRecord, inQueue } from './waiting.ts';
-
-export function leaderExited(job: Job, event: Extract<Event, { type: 'leaderExited' }>, now: Instant): Decision {
-  const { exit, remaining, usage, atLimits = null } = event;
-  // A job that was being stopped keeps its cause: the first one wins.
-  const known = currentAttempt(job).cause;
-  const cause = known ?? causeOf(exit, atLimits);
-  const isStopping = job.phase.status === 'stopping';
-  const message =
-    known === null && cause === 'oom' && atLimits !== null
-      ? { message: oomMessage(job.definition.resources, atLimits) }
-      : {};
-  const isUnknown = exit.code === null && exit.signal === null;
-  const shown = {
-    exit,
-    usage,
-    cause,
-    ...(isStopping ? {} : { strays: remaining }),
-    ...message,
-    ...(isUnknown ? { message: currentAttempt(job).message ?? missed } : {}),
-  };
-  if (remaining === 0) return finish(job, shown, now, atLimits);
-  if (isStopping) return replace(job, withAttempt(job, shown));
-  return beginStopping(withAttempt(job, shown), job.definition.policies.killGraceMs, now, job);
-}
-
-/** Neither code nor signal: its end was found, not told (process/missed-ends.ts). */
-const missed = 'its leader has ended, and how is not known: nobody told corral, or somebody else took its exit status';
-
-/** The kernel ends a process that finds no memory with SIGKILL, and counts it. cgroups-v2, memory.events */
-function causeOf(exit: LeaderExit, atLimits: AtLimits | null): Cause {
-  if (exit.signal === 'SIGKILL' && atLimits !== null && atLimits.oomKills > 0) return 'oom';
-  return exit.signal === null ? 'exit' : 'signal';
-}
 
 /** Ends the current attempt with what its end has shown. It may go back to the queue. */
 export function finish(job: Job, shown: Partial<Attempt>, now: Instant, atLimits: AtLimits | null = null): Decision {

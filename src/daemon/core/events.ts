@@ -1,12 +1,13 @@
-import type { ErrorCode, JobEdit, SignalName } from '../../protocol/index.ts';
+/** What happens to the daemon and its jobs. */
+import type { JobEdit, SignalName } from '../../protocol/index.ts';
+import type { LeaderExit, OutputSize, ProcessIdentity, Usage } from './attempt.ts';
 import type { HookFailure } from './hooks.ts';
-import type { CheckedJob, IdleCheck } from './idle.ts';
-import type { GroupSettings, Job, JobDefinition, LeaderExit, ProcessIdentity, StopMode, Usage } from './model.ts';
-import type { OutputSize } from './output-limit.ts';
+import type { IdleSample } from './idle-watch.ts';
+import type { Job, JobDefinition } from './job.ts';
+import type { StopMode } from './phase.ts';
 import type { JobDefaults } from './profiles.ts';
-import type { Report } from './reports.ts';
 import type { AtLimits } from './resources.ts';
-import type { StuckCriteria } from './stuck.ts';
+import type { GroupSettings } from './state.ts';
 
 /** Ties an answer to the call that asked for it. */
 export type RequestId = number;
@@ -200,6 +201,27 @@ export type Event =
   /** End all jobs gracefully, then close. Said twice: kill them. */
   | { readonly type: 'shutdown' };
 
+/** One report of a job. */
+export type Report =
+  | { readonly kind: 'progress'; readonly percent: number | null; readonly message: string | null }
+  /** JSON text; `null`: there is no result any more. */
+  | { readonly kind: 'result'; readonly json: string | null }
+  /** Lines that were meant to be reports and cannot be read. */
+  | { readonly kind: 'unreadable'; readonly lines: number; readonly message: string };
+
+/** Which jobs are stuck. Both must hold; `null`: it does not count. */
+export interface StuckCriteria {
+  readonly olderThanMs: number | null;
+  readonly noProgressForMs: number | null;
+  readonly group: string | null;
+}
+
+/** What a look has found. A job that could not be looked at has no counts. */
+export interface CheckedJob extends IdleSample {
+  readonly jobId: number;
+  readonly attempt: number;
+}
+
 type WithoutFacts<E> = E extends unknown ? Omit<E, 'request' | 'ended' | 'known' | 'tier' | 'isKnown'> : never;
 
 /** A request before it has its number and what the store knows of the jobs that it names. */
@@ -230,43 +252,3 @@ export function asksForRecord(event: Event): boolean {
       return false;
   }
 }
-
-/** Whether the effect ends, signals or looks at processes, and promises nothing: it need not wait for the disk. */
-export function reachesProcesses(effect: Effect): boolean {
-  switch (effect.type) {
-    case 'terminate':
-    case 'kill':
-    case 'signal':
-    case 'freeze':
-    case 'thaw':
-    case 'sample':
-      return true;
-    default:
-      return false;
-  }
-}
-
-/** What the shells do once the changes of the same decision are committed. */
-export type Effect =
-  | { readonly type: 'reply'; readonly request: RequestId; readonly result: unknown }
-  | { readonly type: 'refuse'; readonly request: RequestId; readonly code: ErrorCode; readonly message: string }
-  | { readonly type: 'launch'; readonly job: Job }
-  /** SIGTERM, then SIGCONT, to every process of the attempt, frozen or not: a stopped one could not act on the SIGTERM. */
-  | { readonly type: 'terminate'; readonly jobId: number }
-  /** SIGKILL to every process of the attempt, and to those that they fork meanwhile. */
-  | { readonly type: 'kill'; readonly jobId: number }
-  | { readonly type: 'signal'; readonly jobId: number; readonly signal: SignalName }
-  /** There may be more to start: take another turn, after others had theirs. */
-  | { readonly type: 'goOn' }
-  | { readonly type: 'removeOutput'; readonly job: Job }
-  /** Gives back the room of what was dropped. */
-  | { readonly type: 'dropOutput'; readonly job: Job }
-  /** Every process of the attempt stands still, until it is thawed, terminated or killed. */
-  | { readonly type: 'freeze'; readonly jobId: number }
-  | { readonly type: 'thaw'; readonly jobId: number }
-  /** Look at running jobs, and say what was found in a `sampled`: of every one, also where nothing could be. */
-  | { readonly type: 'sample'; readonly checks: readonly IdleCheck[] }
-  | { readonly type: 'finished'; readonly job: Job }
-  /** Count the live processes of these jobs, which are all that were live when the scope was closed. */
-  | { readonly type: 'countScope'; readonly scope: string; readonly jobIds: readonly number[] }
-  | { readonly type: 'scopeClosed'; readonly scope: string };

@@ -1,9 +1,11 @@
 /** Groups are made, set and removed. */
 import { defaultGroup, maxGroups } from '../../protocol/index.ts';
+import type { Change } from './changes.ts';
 import { type Decision, groupNotFound, refuse } from './decision.ts';
 import type { Event } from './events.ts';
-import { type Change, fullBucket, type Group, type Instant, type State } from './model.ts';
+import type { Instant } from './instant.ts';
 import { firstBucket, refitted } from './rate.ts';
+import { fullBucket, type Group, type State } from './state.ts';
 
 /** Queued jobs of a group, at most. Each costs its command and environment in memory. */
 const defaultMaxQueued = 10_000;

@@ -1,6 +1,8 @@
 /** Which hooks are to be run, and for what: the pure half of notifications. */
 import { type HookMoment, type HookSpec, unreachable } from '../../protocol/index.ts';
-import { type Change, hasEnded, holdsSlot, type Job } from './model.ts';
+import type { Change } from './changes.ts';
+import type { Job } from './job.ts';
+import { hasEnded, holdsSlot } from './phase.ts';
 
 /** A hook of the configuration: for all jobs, or those that have what is named. */
 export interface GlobalHook extends HookSpec {

@@ -1,26 +1,17 @@
 /** Attempts begin: before the process exists, and once it does. */
-
 import { pauseAdmission } from './admitting.ts';
+import type { Attempt, Usage } from './attempt.ts';
 import { type Decision, merge, nothing, onLive, replace } from './decision.ts';
 import { behindThose } from './dependencies.ts';
 import { finish } from './ending.ts';
 import type { Event } from './events.ts';
-import { startWatch } from './idle.ts';
+import { startWatch } from './idle-watch.ts';
+import type { Instant } from './instant.ts';
+import { currentAttempt, type Job, withAttempt, withPhase } from './job.ts';
 import { withLease } from './lease.ts';
-import {
-  type Attempt,
-  currentAttempt,
-  type Instant,
-  isPaused,
-  type Job,
-  justRunning,
-  type RunningPhase,
-  type State,
-  type Usage,
-  withAttempt,
-  withPhase,
-} from './model.ts';
-import { standStill } from './pausing.ts';
+import { isPaused, standStill } from './pausing.ts';
+import { justRunning, type RunningPhase } from './phase.ts';
+import type { State } from './state.ts';
 import { stop } from './stopping.ts';
 import { inQueue, sinceItsTime } from './waiting.ts';
 

@@ -2,7 +2,9 @@
 import { CorralError, formatDuration } from '../../protocol/index.ts';
 import { bulk, type Decision, jobNotFound, onLive, replace } from './decision.ts';
 import type { Event } from './events.ts';
-import type { ClientPresence, Instant, Job, State } from './model.ts';
+import type { Instant } from './instant.ts';
+import type { ClientPresence, Job } from './job.ts';
+import type { State } from './state.ts';
 
 const whileLive = ['queued', 'starting', 'running', 'stopping'] as const;
 

@@ -2,9 +2,11 @@
 import { formatDuration, type RunPending, unreachable } from '../../protocol/index.ts';
 import { type Decision, groupNotFound, merge, refuse } from './decision.ts';
 import type { Event } from './events.ts';
-import type { GroupState, Instant, Job, State } from './model.ts';
+import type { Instant } from './instant.ts';
+import type { Job } from './job.ts';
 import { nextReady, startOne } from './queue.ts';
 import { tokenAtMonoMs } from './rate.ts';
+import type { GroupState, State } from './state.ts';
 import { type Obstacle, obstacleOf } from './waiting-for.ts';
 
 export function runPending(state: State, event: Extract<Event, { type: 'runPending' }>, now: Instant): Decision {

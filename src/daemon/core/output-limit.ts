@@ -1,19 +1,15 @@
 /** The output of an attempt is held to its limit: its oldest part is dropped, or the job ends. */
 import { formatSize } from '../../protocol/index.ts';
+import type { Attempt, OutputSize } from './attempt.ts';
 import { type Decision, merge, nothing, replace } from './decision.ts';
 import type { Event } from './events.ts';
-import { type Attempt, currentAttempt, type Instant, type Job, withAttempt } from './model.ts';
+import type { Instant } from './instant.ts';
+import { currentAttempt, type Job, withAttempt } from './job.ts';
 import { stopFor } from './stopping.ts';
 
 /** Output is dropped in whole blocks of the file system, and down to this share of the limit: not a bit at every look. */
 const blockBytes = 4_096;
 const keptShare = 0.75;
-
-/** What the files hold, and what is dropped of them; both streams are in the first file where they are not kept apart. */
-export interface OutputSize {
-  readonly stdout: number;
-  readonly stderr: number;
-}
 
 type Measured = Extract<Event, { type: 'outputMeasured' }>;
 

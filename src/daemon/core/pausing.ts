@@ -2,21 +2,26 @@
  * Jobs stand still and go on: a queued one does not start, the processes of a running one are frozen. All deadlines of a paused
  * job stand still with it, and go on with what was left of them.
  */
-import { type BulkReport, CorralError } from '../../protocol/index.ts';
+import { type BulkReport, CorralError, type JobStatus } from '../../protocol/index.ts';
+import type { Change } from './changes.ts';
 import { type Decision, groupNotFound, merge, nothing, refuse, replace } from './decision.ts';
 import type { Event } from './events.ts';
-import { watchAnew } from './idle.ts';
-import {
-  type Change,
-  canBePaused,
-  type HeldBack,
-  type Instant,
-  type Job,
-  type RunningPhase,
-  type State,
-  withPhase,
-} from './model.ts';
+import { watchAnew } from './idle-watch.ts';
+import type { Instant } from './instant.ts';
+import { type HeldBack, type Job, withPhase } from './job.ts';
+import type { RunningPhase } from './phase.ts';
+import type { State } from './state.ts';
 import { startByMonoMs } from './waiting.ts';
+
+/** Whether a client has paused the job. One that stops its own processes is not paused. */
+export function isPaused({ phase, queue }: Job): boolean {
+  return queue.held !== null && canBePaused(phase.status);
+}
+
+/** Before and while it runs. What is being ended must not stand still. */
+export function canBePaused(status: JobStatus): boolean {
+  return status === 'queued' || status === 'starting' || status === 'running';
+}
 
 /** A running phase whose deadlines do not come nearer from now on. */
 export function standStill(phase: RunningPhase, now: Instant): RunningPhase {

@@ -1,9 +1,12 @@
+import type { Change } from './changes.ts';
 import type { Decision } from './decision.ts';
-import type { Effect } from './events.ts';
+import type { Effect } from './effects.ts';
+import type { Instant } from './instant.ts';
+import type { Job } from './job.ts';
 import { beginAttempt } from './launching.ts';
-import type { Bucket, Change, GroupState, Instant, Job, State } from './model.ts';
-import { isReady } from './model.ts';
 import { tokenAtMonoMs, withoutToken } from './rate.ts';
+import type { Bucket, GroupState, State } from './state.ts';
+import { isReady } from './waiting.ts';
 
 /** Starts of a group in one turn. Each costs about a millisecond, in which nobody is answered. */
 const maxStartsPerTurn = 32;

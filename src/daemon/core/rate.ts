@@ -2,7 +2,8 @@
  * The rate of a group: a token bucket. It holds `burst` tokens at most, gains `ratePerSecond` of them in a second, and each start
  * takes one. So in any stretch of time there are no more than `burst` and what the rate makes of that time.
  */
-import { type Bucket, fullBucket, type Group, type Instant } from './model.ts';
+import type { Instant } from './instant.ts';
+import { type Bucket, fullBucket, type Group } from './state.ts';
 
 type Rated = Pick<Group, 'ratePerSecond' | 'burst'>;
 

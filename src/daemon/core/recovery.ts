@@ -1,6 +1,8 @@
+import type { Change } from './changes.ts';
 import { behindThose } from './dependencies.ts';
 import { endedJob } from './ending.ts';
-import { type Change, currentAttempt, type Instant, type Job, withAttempt, withPhase } from './model.ts';
+import type { Instant } from './instant.ts';
+import { currentAttempt, type Job, withAttempt, withPhase } from './job.ts';
 import { type HostLimits, onThisHost, unknownHost } from './resources.ts';
 import { waitsForRetry } from './retry.ts';
 import { inQueue } from './waiting.ts';

@@ -6,29 +6,17 @@
  * when the second is over, or with the end of the attempt.
  */
 import type { ErrorCode } from '../../protocol/index.ts';
+import type { Progress } from './attempt.ts';
+import type { Change } from './changes.ts';
 import { type Decision, merge, nothing, onLive, refuse } from './decision.ts';
-import type { Event } from './events.ts';
-import {
-  type Change,
-  currentAttempt,
-  type Instant,
-  type Job,
-  type JobPhase,
-  noteEveryMs,
-  type ReportTimes,
-  readsTheSame,
-  type State,
-  withAttempt,
-  withPhase,
-} from './model.ts';
+import type { Event, Report } from './events.ts';
+import type { Instant } from './instant.ts';
+import { currentAttempt, type Job, withAttempt, withPhase } from './job.ts';
+import type { JobPhase, ReportTimes } from './phase.ts';
+import type { State } from './state.ts';
 
-/** One report of a job. */
-export type Report =
-  | { readonly kind: 'progress'; readonly percent: number | null; readonly message: string | null }
-  /** JSON text; `null`: there is no result any more. */
-  | { readonly kind: 'result'; readonly json: string | null }
-  /** Lines that were meant to be reports and cannot be read. */
-  | { readonly kind: 'unreadable'; readonly lines: number; readonly message: string };
+/** Between two lines in a job's events about its progress, or about its result; between two commits for the former, too. */
+const noteEveryMs = 1_000;
 
 /** A job that cannot report does so for ever, and each line is kept as long as the job. */
 const warnEveryMs = 60_000;
@@ -133,6 +121,28 @@ function noted(job: Job, now: Instant): { job: Job; note: Note | null } {
     job: withTimes(withAttempt(job, { progress }), { ...times, noted: { progress, monoMs: now.monoMs } }),
     note: { note: 'progress', detail: { percent, message } },
   };
+}
+
+/** When what a running job reported is to be written down, because it came too soon after what was. */
+export function progressDueMonoMs({ phase, attempts }: Job): number | null {
+  const noted = notedIn(phase);
+  if (phase.status !== 'running' || noted === null) return null;
+  return readsTheSame(noted.progress, attempts.at(-1)?.progress ?? null) ? null : noted.monoMs + noteEveryMs;
+}
+
+/** The progress of a job that is written down, and when that was. */
+export function notedIn(phase: JobPhase): ReportTimes['noted'] {
+  return 'reportTimes' in phase ? (phase.reportTimes?.noted ?? null) : null;
+}
+
+/** Whether a column of `ls` shows both alike. */
+function readsTheSame(one: Progress | null, other: Progress | null): boolean {
+  if (one === null || other === null) return one === other;
+  return one.message === other.message && wholePercent(one) === wholePercent(other);
+}
+
+function wholePercent({ percent }: Progress): number | null {
+  return percent === null ? null : Math.floor(percent);
 }
 
 function withNotes(before: Job, after: Job, notes: readonly Note[]): Decision {

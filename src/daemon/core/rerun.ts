@@ -2,10 +2,13 @@
 import { CorralError } from '../../protocol/index.ts';
 import { closedTo, roomProblem } from './admitting.ts';
 import { bulk, type Decision, jobNotFound, merge } from './decision.ts';
-import { behindThose, failFor, isFailure } from './dependencies.ts';
+import { behindThose, dependenciesOf, failFor, isFailure } from './dependencies.ts';
 import type { Event } from './events.ts';
-import { dependenciesOf, hasEnded, type Instant, type Job, type State } from './model.ts';
+import type { Instant } from './instant.ts';
+import type { Job } from './job.ts';
+import { hasEnded } from './phase.ts';
 import { whyScopeIsClosed } from './scopes.ts';
+import type { State } from './state.ts';
 import { freshQueueRecord, inQueue } from './waiting.ts';
 
 /**

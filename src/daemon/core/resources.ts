@@ -8,20 +8,14 @@ import {
   type ResourcesSpec,
   unreachable,
 } from '../../protocol/index.ts';
-import { type Change, currentAttempt, type Job } from './model.ts';
+import type { Change } from './changes.ts';
+import { currentAttempt, type Job, type SettledResources } from './job.ts';
 
 /** How a host holds jobs to each kind of limit. Found out by trying, when the daemon starts. */
 export interface HostLimits {
   readonly how: LimitsView;
   /** The lowest value of nice(2) that the daemon may give to a job. */
   readonly lowestNice: number;
-}
-
-/** What a job asked for, how it is held to it, and what there is to say of that. */
-export interface SettledResources extends ResourcesSpec {
-  readonly enforcedBy: Partial<Record<LimitName, LimitsView[LimitName]['by']>>;
-  /** Of limits that are not enforced: why. */
-  readonly shortfalls: readonly string[];
 }
 
 /** What an attempt did at its limits, as far as the kernel counts it. */

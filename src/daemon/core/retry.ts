@@ -3,16 +3,12 @@
  * pace at which retries come due is the damper against a storm of jobs that fail together.
  */
 import { type Cause, formatDuration, type RetryPolicy } from '../../protocol/index.ts';
+import type { Attempt } from './attempt.ts';
+import type { Change } from './changes.ts';
 import { type Decision, replace } from './decision.ts';
-import {
-  type Attempt,
-  type Change,
-  currentAttempt,
-  type Instant,
-  type Job,
-  type QueueRecord,
-  type RetryPace,
-} from './model.ts';
+import type { Instant } from './instant.ts';
+import { currentAttempt, type Job, type QueueRecord } from './job.ts';
+import type { RetryPace } from './state.ts';
 import { freshQueueRecord } from './waiting.ts';
 
 /** Beyond so many doublings every pause is at its limit, and a number would not hold more for ever. */

@@ -1,6 +1,6 @@
 /** What is known of a scope, and the index of its jobs that is kept beside the jobs themselves. */
 import { isFinal } from '../../protocol/index.ts';
-import type { Job } from './model.ts';
+import type { Job } from './job.ts';
 
 /** Why a scope was closed: its client said so, its connection ended, or it did not come back after a restart of the daemon. */
 export type ScopeEnd = 'closed' | 'client-gone' | 'client-lost';

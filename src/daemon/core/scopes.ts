@@ -1,10 +1,14 @@
 /** Scopes: a client's bag of jobs. When it is closed, or its client goes away, all of them end. */
 import { formatDuration, type ScopeReport } from '../../protocol/index.ts';
+import type { Change } from './changes.ts';
 import { type Decision, merge, nothing, refuse } from './decision.ts';
-import type { Effect, Event } from './events.ts';
-import { type Change, type Instant, isUnkillable, type Job, type State } from './model.ts';
+import type { Effect } from './effects.ts';
+import type { Event } from './events.ts';
+import type { Instant } from './instant.ts';
+import type { Job } from './job.ts';
 import type { Scope, ScopeEnd, ScopePhase, ScopeState, ScopeTally, StoredScope } from './scope-index.ts';
-import { stopFor } from './stopping.ts';
+import type { State } from './state.ts';
+import { isUnkillable, stopFor } from './stopping.ts';
 
 /** After a restart of the daemon, the client of a scope is waited for this long. */
 export const returnPatienceMs = 10_000;

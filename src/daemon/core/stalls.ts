@@ -1,7 +1,10 @@
 /** What should move by itself and does not: a queue that nobody empties, a launch that does not answer. */
-import { type GroupState, type Instant, isReady, type Job, type State } from './model.ts';
+import type { Instant } from './instant.ts';
+import type { Job } from './job.ts';
 import { startsByItself } from './queue.ts';
 import { tokenAtMonoMs } from './rate.ts';
+import type { GroupState, State } from './state.ts';
+import { isReady } from './waiting.ts';
 
 /** A job that could start is started in the same turn of the loop. One that has been there for this long has been forgotten. */
 const queuePatienceMs = 5_000;

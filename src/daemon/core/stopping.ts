@@ -1,25 +1,24 @@
 /** Jobs are stopped, for a reason, and made to hurry. */
-
+import type { Change } from './changes.ts';
 import { type Decision, merge, nothing, replace } from './decision.ts';
+import type { Effect } from './effects.ts';
 import { finishUnstarted } from './ending.ts';
-import type { Effect } from './events.ts';
-import {
-  type Change,
-  currentAttempt,
-  type Instant,
-  type Job,
-  type State,
-  type StopRequest,
-  withAttempt,
-  withPhase,
-} from './model.ts';
+import type { Instant } from './instant.ts';
+import { currentAttempt, type Job, withAttempt, withPhase } from './job.ts';
+import type { StopRequest } from './phase.ts';
 import { afterRun, withoutRetry } from './retry.ts';
+import type { State } from './state.ts';
 
 /** After SIGKILL, a process that is still there this much later is reported as unkillable, and killed again. */
 export const killPatienceMs = 10_000;
 
 /** When the daemon stops, a job gets its own grace, but at most this: a service manager waits for the daemon. */
 export const shutdownGraceMs = 5_000;
+
+/** Whether SIGKILL did not end some process of the job. */
+export function isUnkillable({ phase }: Job): boolean {
+  return phase.status === 'stopping' && phase.unkillable;
+}
 
 /** Stops a job for a reason, with its own grace. */
 export function stopFor(cause: StopRequest['cause'], job: Job, now: Instant, message: string | null = null): Decision {

@@ -1,16 +1,11 @@
 /** Running jobs that may be stuck: they have been running for long, or do not get on. */
 import { formatDuration, maxJobIds, maxResetGraceMs, type ResetReport, type StuckJob } from '../../protocol/index.ts';
 import { type Decision, merge } from './decision.ts';
-import type { Event } from './events.ts';
-import { currentAttempt, type Instant, type Job, type State } from './model.ts';
+import type { Event, StuckCriteria } from './events.ts';
+import type { Instant } from './instant.ts';
+import { currentAttempt, type Job } from './job.ts';
+import type { State } from './state.ts';
 import { stop } from './stopping.ts';
-
-/** Both must hold; `null`: it does not count. */
-export interface StuckCriteria {
-  readonly olderThanMs: number | null;
-  readonly noProgressForMs: number | null;
-  readonly group: string | null;
-}
 
 /** The jobs to which the criteria apply, the longest-running first. */
 export function stuckJobs(state: State, criteria: StuckCriteria, now: Instant): StuckJob[] {

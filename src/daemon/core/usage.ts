@@ -1,6 +1,6 @@
 /** What running jobs use right now, as clients see it. */
 import type { JobUsageView, ProcessUsageView } from '../../protocol/index.ts';
-import { currentAttempt, type Job } from './model.ts';
+import { currentAttempt, type Job } from './job.ts';
 
 /** What one look at the processes of a running job found. */
 export interface JobUsage {

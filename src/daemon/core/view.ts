@@ -6,16 +6,12 @@ import {
   type SettledJob,
   settledJobSchema,
 } from '../../protocol/index.ts';
-import {
-  type Attempt,
-  type GroupState,
-  hasEnded,
-  isPaused,
-  isUnkillable,
-  type Job,
-  type JobDefinition,
-} from './model.ts';
-import type { SettledResources } from './resources.ts';
+import type { Attempt } from './attempt.ts';
+import type { Job, JobDefinition, SettledResources } from './job.ts';
+import { isPaused } from './pausing.ts';
+import { hasEnded } from './phase.ts';
+import type { GroupState } from './state.ts';
+import { isUnkillable } from './stopping.ts';
 
 /** What the file system knows about a job's output. */
 export interface OutputFacts {

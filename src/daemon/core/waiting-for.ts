@@ -1,6 +1,8 @@
 /** Why a job that is queued has not started, in a sentence. */
 import { formatRate, unreachable } from '../../protocol/index.ts';
-import { type GroupState, isReady, type Job, type State, startsBefore } from './model.ts';
+import type { Job } from './job.ts';
+import { type GroupState, type State, startsBefore } from './state.ts';
+import { isReady } from './waiting.ts';
 
 /** What keeps a job from starting that lies with the job itself, whatever there is room for. */
 export type Obstacle = 'held' | 'after' | 'notBefore';

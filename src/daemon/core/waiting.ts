@@ -1,8 +1,16 @@
 /** How a job waits in its queue: from when on it may start, and by when it must have. */
-import type { Instant, Job, JobDefinition, QueuedPhase, QueueRecord } from './model.ts';
+import type { Instant } from './instant.ts';
+import type { Job, JobDefinition, QueueRecord } from './job.ts';
+import type { QueuedPhase } from './phase.ts';
 
 /** A time of the wall clock is looked at again after this: the clock may be set, and the machine may sleep. */
 const wallCheckMs = 60_000;
+
+/** Whether nothing but a slot keeps the job from starting. */
+export function isReady({ phase, queue }: Job): boolean {
+  const isTime = phase.status === 'queued' && phase.readyAtMonoMs === null && phase.waitsFor.length === 0;
+  return isTime && queue.held === null;
+}
 
 /** What a job brings when it is submitted. */
 export function firstQueueRecord({ definition }: Pick<Job, 'definition'>, now: Instant): QueueRecord {

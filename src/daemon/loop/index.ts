@@ -1,7 +1,10 @@
+export { type Hands, tryToAct } from './acting.ts';
 export { Alarm } from './alarm.ts';
 export { Answers } from './answers.ts';
+export { type FactSources, noFacts, withFacts } from './facts.ts';
 export { type Entry, Ledger } from './ledger.ts';
 export { Pace } from './pace.ts';
 export { ScopeWatchers } from './scope-watchers.ts';
+export { takeOver } from './take-over.ts';
 export { logTransitions } from './transition-log.ts';
 export { Watchers } from './watchers.ts';

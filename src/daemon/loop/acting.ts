@@ -1,0 +1,74 @@
+/** What was decided is done: the last step of the line. */
+import { CorralError, unreachable } from '../../protocol/index.ts';
+import type { Effect, Event, Waits } from '../core/index.ts';
+import type { Log, OutputShell, ProcessShell } from '../shells.ts';
+import type { Answers } from './answers.ts';
+import type { ScopeWatchers } from './scope-watchers.ts';
+
+/** What effects reach. */
+export interface Hands {
+  readonly processes: ProcessShell;
+  readonly output: OutputShell;
+  readonly log: Log;
+  readonly answers: Answers;
+  readonly waits: Waits;
+  readonly scopeWatchers: ScopeWatchers;
+  /** What comes of an effect at once. */
+  readonly emit: (event: Event) => void;
+  /** Has the loop take another turn. */
+  readonly goOn: () => void;
+}
+
+/** What goes wrong with one job, because of what it did to its files or its cgroup, must not end the others. */
+export function tryToAct(effect: Effect, hands: Hands): void {
+  try {
+    act(effect, hands);
+  } catch (error) {
+    const reason = error instanceof Error ? (error.stack ?? error.message) : String(error);
+    hands.log.error(`effect ${effect.type} failed`, { error: reason });
+  }
+}
+
+function act(effect: Effect, { processes, output, answers, waits, scopeWatchers, emit, goOn }: Hands): void {
+  switch (effect.type) {
+    case 'reply':
+      return answers.resolve(effect.request, effect.result);
+    case 'refuse':
+      return answers.reject(effect.request, new CorralError(effect.code, effect.message));
+    case 'launch':
+      return processes.launch(effect.job);
+    case 'terminate':
+      return processes.terminate(effect.jobId);
+    case 'kill':
+      return processes.kill(effect.jobId);
+    case 'signal':
+      return processes.signal(effect.jobId, effect.signal);
+    case 'goOn':
+      return goOn();
+    case 'freeze':
+      return processes.freeze(effect.jobId);
+    case 'thaw':
+      return processes.thaw(effect.jobId);
+    case 'sample':
+      return processes.sample(effect.checks);
+    case 'removeOutput':
+      return output.remove(effect.job);
+    case 'dropOutput': {
+      const reason = output.drop(effect.job);
+      if (reason !== null) emit({ type: 'outputKept', jobId: effect.job.id, reason });
+      return;
+    }
+    case 'finished':
+      return waits.jobEnded(effect.job.id);
+    case 'countScope':
+      return emit({
+        type: 'scopeCounted',
+        scope: effect.scope,
+        processesLeft: processes.countAlive(effect.jobIds),
+      });
+    case 'scopeClosed':
+      return scopeWatchers.closed(effect.scope);
+    default:
+      return unreachable(effect);
+  }
+}

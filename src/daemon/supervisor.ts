@@ -18,6 +18,7 @@ import {
   type Change,
   type Decision,
   decide,
+  droppedLast,
   type Effect,
   type EndedJobs,
   type Event,
@@ -189,6 +190,8 @@ export class Supervisor {
     const loaded = jobs.map((after): Change => ({ kind: 'job', before: null, after }));
     apply(this.#state, [...entering(snapshot.groups), ...added, ...loaded]);
     this.#state.nextJobId = Math.max(this.#state.nextJobId, snapshot.nextJobId);
+    // Before anything is written down: should this daemon die as well, the next one finds the same.
+    for (const job of jobs) this.#tryToAct({ type: 'removeOutput', job, attempts: droppedLast(job) });
     const lost = recover(jobs, (job) => output.facts(job).bytes, now);
     const { changes: recovered } = settleDependents(this.#state, { changes: lost, effects: [] }, now);
     apply(this.#state, recovered);
@@ -504,7 +507,7 @@ export class Supervisor {
       case 'sample':
         return processes.sample(effect.checks);
       case 'removeOutput':
-        return output.remove(effect.job);
+        return output.remove(effect.job, effect.attempts);
       case 'dropOutput': {
         const reason = output.drop(effect.job);
         if (reason !== null) this.emit({ type: 'outputKept', jobId: effect.job.id, reason });

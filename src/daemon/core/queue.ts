@@ -1,6 +1,6 @@
 import type { Decision } from './decision.ts';
 import type { Effect } from './events.ts';
-import { beginAttempt } from './launching.ts';
+import { startAttempt } from './launching.ts';
 import type { Bucket, Change, GroupState, Instant, Job, State } from './model.ts';
 import { isReady } from './model.ts';
 import { tokenAtMonoMs, withoutToken } from './rate.ts';
@@ -19,9 +19,9 @@ export function schedule(state: State, tier: string, now: Instant): Decision {
   for (const group of state.groups.values()) {
     const { jobs, bucket } = state.admission === 'open' ? nextStarts(state, group, now) : noStarts(group);
     for (const job of jobs) {
-      const starting = beginAttempt(job, tier, now.monoMs);
-      changes.push({ kind: 'job', before: job, after: starting });
-      effects.push({ type: 'launch', job: starting });
+      const start = startAttempt(job, tier, now);
+      changes.push(...start.changes);
+      effects.push(...start.effects);
     }
     changes.push(...bucketChange(group, bucket));
     if (jobs.length === maxStartsPerTurn) goesOn = true;
@@ -73,14 +73,8 @@ function bucketChange({ group, bucket: before }: GroupState, after: Bucket): Cha
 
 /** Starts one job at a client's wish. The caller has seen that there is a slot, a token and a job. */
 export function startOne(group: GroupState, job: Job, tier: string, now: Instant): Decision {
-  const starting = beginAttempt(job, tier, now.monoMs);
-  return {
-    changes: [
-      { kind: 'job', before: job, after: starting },
-      ...bucketChange(group, withoutToken(group.group, group.bucket, now)),
-    ],
-    effects: [{ type: 'launch', job: starting }],
-  };
+  const { changes, effects } = startAttempt(job, tier, now);
+  return { changes: [...changes, ...bucketChange(group, withoutToken(group.group, group.bucket, now))], effects };
 }
 
 /** A group whose next token was waited for has been woken: the scheduling of this turn looks at it again. */

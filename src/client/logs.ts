@@ -1,4 +1,4 @@
-import { maxHoldMs, maxLogChunkBytes } from '../protocol/index.ts';
+import { CorralError, maxHoldMs, maxLogChunkBytes } from '../protocol/index.ts';
 import type { Connection } from './connection.ts';
 
 export interface LogsOptions {
@@ -8,12 +8,14 @@ export interface LogsOptions {
   readonly tailLines?: number;
   /** Only this one. Default: the newest. */
   readonly attempt?: number;
-  /** With `follow`, the attempt to begin with, all later ones behind it. Default: the newest. */
+  /** With `follow`, the attempt to begin with, all later ones behind it: the oldest that is kept, where this one is not. Default: the newest. */
   readonly firstAttempt?: number;
   /** Of a job with split output. Default: stdout. */
   readonly stream?: 'stdout' | 'stderr';
   /** Called where output is missing, because the oldest was dropped to keep the job's limit, with how many bytes. */
   readonly onDropped?: (bytes: number) => void;
+  /** Called where one that follows passes over attempts that are not kept any more, with the first and the last of them. */
+  readonly onAttemptsGone?: (first: number, last: number) => void;
 }
 
 const newline = 0x0a;
@@ -22,6 +24,7 @@ const newline = 0x0a;
 export async function* readLogs(connection: Connection, jobId: number, options: LogsOptions): AsyncGenerator<Buffer> {
   const { follow = false, tailLines, stream = 'stdout' } = options;
   const holdMs = follow ? maxHoldMs : 0;
+  const passesOverGone = follow && options.attempt === undefined;
   let attempt = options.attempt ?? options.firstAttempt;
   let offset = 0;
   if (tailLines !== undefined) {
@@ -31,7 +34,20 @@ export async function* readLogs(connection: Connection, jobId: number, options: 
   }
   for (;;) {
     const selection = selectionOf(jobId, stream, attempt);
-    const piece = await connection.call('logs', { ...selection, offset, holdMs }, { holdMs });
+    const piece = await connection
+      .call('logs', { ...selection, offset, holdMs }, { holdMs })
+      .catch((error: unknown) => {
+        if (passesOverGone && error instanceof CorralError && error.code === 'ATTEMPT_GONE') return null;
+        throw error;
+      });
+    if (piece === null) {
+      const wanted = attempt ?? 1;
+      const { job } = await connection.call('get', { jobId });
+      attempt = job.attempts[0]?.attempt ?? wanted;
+      offset = 0;
+      if (attempt > wanted) options.onAttemptsGone?.(wanted, attempt - 1);
+      continue;
+    }
     attempt = piece.attempt;
     if (piece.offset > offset) options.onDropped?.(piece.offset - offset);
     offset = piece.nextOffset;

@@ -28,8 +28,8 @@ export interface OutputShell {
    * @returns why the file system cannot; `null` where it did
    */
   drop(job: Job): string | null;
-  /** Deletes the output of all attempts. */
-  remove(job: Job): void;
+  /** Deletes the output of these attempts, by their numbers. */
+  remove(job: Job, attempts: readonly number[]): void;
 }
 
 export interface Log {

@@ -193,7 +193,12 @@ export class Supervisor {
   recover(snapshot: Snapshot, defaultGroups: readonly Group[]): number {
     const { store, clock, output, processes, log } = this.#options;
     const now = clock();
-    const facts = { hostLimits: processes.hostLimits, outputBytes: (job: Job) => output.facts(job).bytes };
+    const facts = {
+      hostLimits: processes.hostLimits,
+      outputBytes: (job: Job) => output.facts(job).bytes,
+      removeOutput: (job: Job, attempts: readonly number[]) =>
+        tryToAct({ type: 'removeOutput', job, attempts }, this.#hands),
+    };
     const { added, recovered, lost } = takeOver(this.#state, snapshot, defaultGroups, facts, now);
     store.commit([...added, ...recovered], now.wallMs);
     logTransitions(log, recovered);

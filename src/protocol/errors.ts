@@ -38,6 +38,11 @@ export const errorTable = {
     about:
       'The job, or the attempt that was named, has no live process, or is ending: it can neither be signalled, paused, kept alive nor report.',
   },
+  ATTEMPT_GONE: {
+    rpc: -32039,
+    exit: 1,
+    about: 'The attempt is not kept any more, nor is its output: a job keeps its newest ones.',
+  },
   JOB_UNKILLABLE: { rpc: -32036, exit: 1, about: 'Processes of the job are still there after SIGKILL.' },
   GROUP_NOT_FOUND: { rpc: -32013, exit: 1, about: 'No group has this name.' },
   GROUP_NOT_EMPTY: { rpc: -32023, exit: 1, about: 'The group has jobs that have not ended, so it cannot be removed.' },

@@ -229,6 +229,9 @@ function isWithinDepth(value: unknown, depth: number): boolean {
   return depth > 0 && Object.values(value).every((inner) => isWithinDepth(inner, depth - 1));
 }
 
+/** A job keeps its newest attempts, with their output: one that is run again for ever must not grow for ever, and must fit a frame. */
+export const keptAttempts = 100;
+
 export const attemptViewSchema = z
   .object({
     attempt: z.int().describe('Its number, from 1 on.'),
@@ -270,7 +273,9 @@ export const jobViewSchema = z
     attempt: z
       .int()
       .describe('Number of the newest attempt, which the fields beside this are about; 0 before the first.'),
-    attempts: z.array(attemptViewSchema).describe('The 100 newest, oldest first.'),
+    attempts: z
+      .array(attemptViewSchema)
+      .describe(`The ${keptAttempts} newest, oldest first. Earlier ones are not kept, nor is their output.`),
     strays,
     paused: z.boolean().describe('A client paused it: its processes stand still, or it does not start.'),
     waitingFor: z

@@ -268,9 +268,9 @@ export const methods = {
   },
   logs: {
     about:
-      'One piece of the output of a job. With `holdMs` the answer waits for new output or the end of the attempt. `ended` with an empty piece: there will be no more. Of a queued job the piece is empty and `ended` false. An attempt beyond those of a job that has ended is `INVALID_PARAMS`.',
+      'One piece of the output of a job. With `holdMs` the answer waits for new output or the end of the attempt. `ended` with an empty piece: there will be no more. Of a queued job the piece is empty and `ended` false. An attempt beyond those of a job that has ended is `INVALID_PARAMS`; one that is not kept any more is `ATTEMPT_GONE`: the first of `attempts` in the job says which are.',
     repeat: 'safe',
-    errors: ['JOB_NOT_FOUND', 'OUTPUT_UNREADABLE'],
+    errors: ['JOB_NOT_FOUND', 'ATTEMPT_GONE', 'OUTPUT_UNREADABLE'],
     params: z.strictObject({
       jobId: jobIdSchema,
       attempt: z.number().int().positive().optional().describe('Absent: the newest, or the first one to come.'),
@@ -301,7 +301,11 @@ export const methods = {
       nextOffset: z.int().describe('Where the next one begins.'),
       attempt: z.int().describe('Whose output it is: the attempt that was named, else the newest; 1 before the first.'),
       ended: z.boolean().describe('The attempt has ended: with an empty piece, there will be no more.'),
-      attempts: z.int().describe('Attempts that there are by now. A later one than `attempt` is read by its number.'),
+      attempts: z
+        .int()
+        .describe(
+          'Number of the newest attempt by now; 0 before the first. A later one than `attempt` is read by its number.',
+        ),
     }),
   },
   usage: {

@@ -21,7 +21,7 @@ import {
   withPhase,
 } from '../../src/daemon/core/index.ts';
 import { type JobQuery, SqliteStore, type Store, schemaVersion } from '../../src/daemon/store/index.ts';
-import { CorralError, type JobSpec, type JobStatus, jobSpecSchema } from '../../src/protocol/index.ts';
+import { CorralError, type JobSpec, type JobStatus, jobSpecSchema, keptAttempts } from '../../src/protocol/index.ts';
 import { groupOf, jobOf } from '../support/records.ts';
 
 const wallMs = 1_700_000_000_000;
@@ -315,6 +315,57 @@ function storeContract(name: string, place: (t: TestContext) => Place): void {
       store.commit(history(first, lost, again), wallMs);
       assert.deepEqual(store.findJob(1)?.attempts, again.attempts);
       assert.equal(store.findJob(1)?.attempts.length, 2);
+    });
+
+    for (const inOneCommit of [true, false]) {
+      test(`run again for ever${inOneCommit ? ', in one commit' : ''}: with the newest attempts, and what the output of those takes`, (t) => {
+        const { store, places } = opened(t);
+        const states: Job[] = [queued(1)];
+        const begun = keptAttempts + 30;
+        for (let number = 1; number <= begun; number += 1) {
+          const starting = started(states.at(-1) as Job);
+          const usage = { cpuMs: 1, peakRssBytes: 1, outputBytes: number };
+          states.push(starting, withPhase(withAttempt(starting, { cause: 'exit', usage }), justQueued));
+        }
+        const last = states.at(-1) as Job;
+        const steps = [added(queued(2)), moved(queued(2), started(queued(2))), ...history(...states)];
+        for (const piece of inOneCommit ? [steps] : steps.map((step) => [step])) store.commit(piece, wallMs);
+        const sum = (from: number) => ((from + begun) * (begun + 1 - from)) / 2;
+        const check = (one: Store, job: Job) => {
+          assert.deepEqual(one.findJob(1), job);
+          assert.equal(one.retainedOutputBytes(), sum(job.attempts[0]?.number ?? 0));
+          assert.equal(one.findJob(2)?.attempts.length, 1, 'those of another job are left alone');
+        };
+        assert.equal(last.attempts[0]?.number, 31);
+        check(store, last);
+        const again = places.reopen?.(store) ?? store;
+        check(again, last);
+        const starting = beginAttempt(last, 'scan');
+        again.commit([moved(last, starting)], wallMs);
+        const neverWas = { ...last, attempts: starting.attempts.slice(0, -1) };
+        again.commit([moved(starting, neverWas)], wallMs);
+        check(again, neverWas);
+        again.commit([{ kind: 'note', job: neverWas, note: 'warning', detail: null }], wallMs);
+        const noted = again.listEvents({ after: 0, jobId: 1, limit: 1_000 }).at(-1);
+        assert.deepEqual([noted?.kind, noted?.attempt], ['warning', begun]);
+        again.commit([moved(neverWas, withPhase(neverWas, failed)), removed(1)], wallMs);
+        assert.equal(again.retainedOutputBytes(), 0);
+      });
+    }
+
+    test('an attempt that would take the oldest away, and could not be written down, takes nothing away', (t) => {
+      const { store } = opened(t);
+      let job = queued(1);
+      for (let n = 0; n < keptAttempts; n += 1) job = withPhase(started(job), justQueued);
+      const attempts = job.attempts;
+      store.commit([added(queued(1))], wallMs);
+      for (const [index] of attempts.entries())
+        store.commit(
+          [moved({ ...job, attempts: attempts.slice(0, index) }, { ...job, attempts: attempts.slice(0, index + 1) })],
+          wallMs,
+        );
+      assert.throws(() => store.commit([moved(job, started(job)), added(queued(1))], wallMs), storeFailed);
+      assert.deepEqual(store.findJob(1), job);
     });
 
     test('run again by a client: as one that waits, with its attempts, and the message of its end is gone', (t) => {

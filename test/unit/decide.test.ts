@@ -96,9 +96,10 @@ function tellEffect(effect: Effect): string {
       return tellReply(effect.result as Reply);
     case 'refuse':
       return effect.code;
+    case 'removeOutput':
+      return `${effect.type} ${effect.job.id}.${effect.attempts.join()}`;
     case 'launch':
     case 'finished':
-    case 'removeOutput':
     case 'dropOutput':
       return `${effect.type} ${effect.job.id}`;
     case 'signal':
@@ -570,7 +571,7 @@ const requests: Case[] = [
         10,
         remove([3, 1, 2, 9]),
         'running, starting',
-        ['removeOutput 1', 'done 1 of 4, JOB_RUNNING 3, JOB_RUNNING 2, JOB_NOT_FOUND 9'],
+        ['removeOutput 1.1', 'done 1 of 4, JOB_RUNNING 3, JOB_RUNNING 2, JOB_NOT_FOUND 9'],
       ],
       [11, remove([1]), 'running, starting', ['done 0 of 1, JOB_NOT_FOUND 1']],
     ],

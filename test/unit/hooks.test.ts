@@ -10,7 +10,7 @@ import {
   justRunning,
   withPhase,
 } from '../../src/daemon/core/index.ts';
-import { type HookMoment, hookMoments } from '../../src/protocol/index.ts';
+import { type HookMoment, hookMoments, keptAttempts } from '../../src/protocol/index.ts';
 import { instant, jobOf } from '../support/records.ts';
 
 const everything: GlobalHook = { on: [...hookMoments], command: ['tell'], group: null, profile: null, name: null };
@@ -20,6 +20,14 @@ const starting = beginAttempt(queued, 'scan');
 const running = withPhase(starting, justRunning);
 const stopping = withPhase(running, { status: 'stopping', escalateAtMonoMs: 5, killed: false, unkillable: false });
 const failed = withPhase(running, { status: 'failed', cause: 'exit', finishedWallMs: 9 });
+/** As many attempts as are kept: the next one takes the oldest away. */
+const often = Array.from({ length: keptAttempts }).reduce<Job>(
+  (job) => ({ ...beginAttempt(job, 'scan'), phase: queued.phase }),
+  queued,
+);
+const startingAgain = beginAttempt(often, 'scan');
+const runningAgain = withPhase(startingAgain, justRunning);
+const unstartedAgain = { ...startingAgain, attempts: startingAgain.attempts.slice(0, -1), phase: queued.phase };
 const cancelled = withPhase(queued, { status: 'cancelled', cause: 'cancel', finishedWallMs: 9 });
 
 const cases: { name: string; before: Job | null; after: Job; moment: HookMoment | null }[] = [
@@ -30,6 +38,13 @@ const cases: { name: string; before: Job | null; after: Job; moment: HookMoment 
   { name: 'one that is killed while it is being stopped', before: stopping, after: { ...stopping }, moment: null },
   { name: 'one that waits for its retry', before: running, after: inQueue(running, instant(0)), moment: 'retrying' },
   { name: 'one that found no room on the disk', before: starting, after: queued, moment: null },
+  {
+    name: 'one that waits for its retry, after as many as are kept',
+    before: runningAgain,
+    after: inQueue(runningAgain, instant(0)),
+    moment: 'retrying',
+  },
+  { name: 'such a one that found no room on the disk', before: startingAgain, after: unstartedAgain, moment: null },
   { name: 'one that failed', before: stopping, after: failed, moment: 'failed' },
   { name: 'one that was cancelled in its queue', before: queued, after: cancelled, moment: 'cancelled' },
   { name: 'one that a client runs again', before: failed, after: inQueue(failed, instant(0)), moment: null },

@@ -4,6 +4,7 @@ import {
   type Attempt,
   apply,
   type Change,
+  droppedLast,
   emptyState,
   type Instant,
   type Job,
@@ -143,6 +144,12 @@ test('queued jobs stay as they are, with attempts or without', () => {
     recover([job(1, queued, null), job(2, queued, { cause: 'supervisor-lost' })], () => 9, now),
     [],
   );
+});
+
+test('of a job that lost attempts, the output of the last one that went is removed again, in case a crash was quicker', () => {
+  const once = job(1, running, {});
+  const often = { ...once, attempts: [attempt, attempt].map((one, index) => ({ ...one, number: 31 + index })) };
+  assert.deepEqual([job(1, queued, null), once, often].map(droppedLast), [[], [], [30]]);
 });
 
 test('only the newest attempt of a retried job is touched', () => {

@@ -3,12 +3,15 @@ import { describe, test } from 'node:test';
 import fc from 'fast-check';
 import {
   apply,
+  attemptsBegun,
   backoffMs,
+  beginAttempt,
   type Change,
   chanceOf,
   type Decision,
   decide,
   definitionFrom,
+  dependenciesOf,
   type Effect,
   type Event,
   emptyState,
@@ -22,7 +25,7 @@ import {
   type State,
   schedule,
 } from '../../src/daemon/core/index.ts';
-import { type Cause, type JobSpec, retryableCauses } from '../../src/protocol/index.ts';
+import { type Cause, type JobSpec, keptAttempts, retryableCauses } from '../../src/protocol/index.ts';
 import { groupOf, instant } from '../support/records.ts';
 
 const dayMs = 86_400_000;
@@ -37,6 +40,8 @@ class Daemon {
   epochMs = 1_700_000_000_000;
   readonly launches: { jobId: number; atMs: number }[] = [];
   readonly ended: Job[] = [];
+  /** Numbers of the attempts whose output was removed. */
+  readonly removed: number[] = [];
 
   constructor(parallel = 1_000) {
     apply(this.state, [{ kind: 'group', before: null, after: groupOf('default', { parallel, maxQueued: 100_000 }) }]);
@@ -66,6 +71,7 @@ class Daemon {
     for (const effect of effects) {
       if (effect.type === 'launch') this.launches.push({ jobId: effect.job.id, atMs: this.monoMs });
       if (effect.type === 'finished') this.ended.push(effect.job);
+      if (effect.type === 'removeOutput') this.removed.push(...effect.attempts);
     }
     return effects;
   }
@@ -73,6 +79,14 @@ class Daemon {
   submit(...specs: Partial<JobSpec>[]): void {
     const definitions = specs.map((spec) => definitionFrom({ command: ['false'], env: {}, cwd: '/', ...spec }));
     this.emit({ type: 'submit', request: 1, definitions, known: new Map(), ended: new Map() });
+  }
+
+  /** Gives a queued job attempts that it had before. */
+  age(jobId: number, attempts: number): void {
+    const before = this.job(jobId) ?? assert.fail();
+    let after = before;
+    for (let n = 0; n < attempts; n += 1) after = { ...beginAttempt(after, 'scan'), phase: before.phase };
+    apply(this.state, [{ kind: 'job', before, after }]);
   }
 
   /** The process that was launched for the job runs. */
@@ -304,6 +318,67 @@ test('a service is run again for ever, a minute apart at most; the breaker is fo
     assert.equal(daemon.job(1)?.phase.status, 'starting', `after failure ${n + 1}`);
   }
   assert.equal(daemon.job(1)?.queue.retries, 200);
+});
+
+describe('of a job that is run again for ever', () => {
+  const spec: Partial<JobSpec> = { retry: { ...steady, limit: null, delayMs: 1, maxDelayMs: 1 } };
+  const numbersOf = ({ attempts }: Job) => attempts.map(({ number }) => number);
+  const upTo = (last: number, first = 1) => Array.from({ length: last + 1 - first }, (_, index) => first + index);
+
+  test('the newest attempts are kept; each that begins takes the oldest away, record and output in one', () => {
+    const daemon = new Daemon();
+    daemon.submit(spec);
+    for (let begun = 1; begun <= 2 * keptAttempts + 7; begun += 1) {
+      const job = daemon.job(1) ?? assert.fail();
+      assert.deepEqual([attemptsBegun(job), job.queue.retries], [begun, begun - 1], 'the numbers go on');
+      assert.deepEqual(numbersOf(job), upTo(begun, Math.max(1, begun - keptAttempts + 1)));
+      assert.deepEqual([...daemon.removed, ...numbersOf(job)], upTo(begun), 'what is not kept is removed, once');
+      daemon.fail(1);
+      daemon.pass(50);
+    }
+  });
+
+  test('those that an earlier version kept beyond that go as the next one begins', () => {
+    const daemon = new Daemon();
+    daemon.submit(spec);
+    daemon.fail(1);
+    const before = daemon.job(1) ?? assert.fail();
+    const [first = assert.fail()] = before.attempts;
+    const attempts = upTo(250).map((number) => ({ ...first, number }));
+    apply(daemon.state, [{ kind: 'job', before, after: { ...before, attempts } }]);
+    daemon.pass(1);
+    assert.deepEqual(numbersOf(daemon.job(1) ?? assert.fail()), upTo(251, 152));
+    assert.deepEqual(daemon.removed, upTo(151));
+  });
+
+  test('also where a client has it started, in a manual group', () => {
+    const daemon = new Daemon();
+    daemon.emit({ type: 'setGroup', request: 1, name: 'default', settings: { mode: 'manual' } });
+    daemon.submit(spec);
+    daemon.age(1, keptAttempts);
+    daemon.emit({ type: 'runPending', request: 1, name: 'default', tier: 'scan' });
+    assert.deepEqual(numbersOf(daemon.job(1) ?? assert.fail()), upTo(keptAttempts + 1, 2));
+    assert.deepEqual(daemon.removed, [1]);
+  });
+
+  test('one that never was, for want of room, leaves the others behind: the job is not taken for one that never started', () => {
+    const daemon = new Daemon();
+    daemon.submit({});
+    daemon.submit({ ...spec, after: [1], afterMode: 'any' });
+    daemon.fail(1);
+    daemon.fail(2);
+    daemon.age(2, keptAttempts - 1);
+    daemon.pass(1);
+    for (let round = 0; round < 3; round += 1) {
+      assert.deepEqual(numbersOf(daemon.job(2) ?? assert.fail()), upTo(keptAttempts + 1, 2));
+      daemon.emit({ type: 'launchLackedSpace', jobId: 2, shortage: 'no room' });
+      const waiting = daemon.job(2) ?? assert.fail();
+      assert.deepEqual([numbersOf(waiting), dependenciesOf(waiting)], [upTo(keptAttempts, 2), []]);
+      daemon.emit({ type: 'diskChecked', shortage: null });
+      daemon.pass(1);
+    }
+    assert.deepEqual(daemon.removed, [1], 'its number is used again, and nothing more goes');
+  });
 });
 
 describe('the breaker', () => {
@@ -560,15 +635,19 @@ const policy = fc.record({
   breakerWindowMs: fc.integer({ min: 1, max: 5_000 }),
 });
 
-test('whatever happens: never more attempts than the limit allows, and none after a client has asked for the end', () => {
-  const reached = { retried: 0, stopped: 0, gaveUp: 0, restartedInBetween: 0 };
+test('whatever happens: never more attempts than the limit allows, or than are kept, and none after a client has asked for the end', () => {
+  const reached = { retried: 0, stopped: 0, gaveUp: 0, restartedInBetween: 0, dropped: 0 };
   fc.assert(
     fc.property(
       fc.array(policy, { minLength: 1, maxLength: 3 }),
       fc.array(step, { maxLength: 80, size: 'max' }),
-      (policies, steps) => {
+      fc.constantFrom(0, keptAttempts - 2),
+      (policies, steps, earlier) => {
         const daemon = new Daemon();
+        daemon.emit({ type: 'pauseGroup', request: 1, name: 'default', running: 'letRun' });
         daemon.submit(...policies.map((retry) => ({ retry, maxRuntimeMs: 1_500, killGraceMs: 100 })));
+        for (const jobId of daemon.state.live.keys()) daemon.age(jobId, earlier);
+        daemon.emit({ type: 'resumeGroup', request: 1, name: 'default' });
         /** What the jobs had when a client asked for their end. */
         const asked = new Map<number, number>();
         let supervisorLost = 0;
@@ -595,7 +674,7 @@ test('whatever happens: never more attempts than the limit allows, and none afte
               mode: what === 'kill' ? 'kill' : 'graceful',
               ended: new Map(),
             });
-            asked.set(jobId, asked.get(jobId) ?? job.attempts.length);
+            asked.set(jobId, asked.get(jobId) ?? attemptsBegun(job));
           }
           if (what === 'pass') daemon.pass(ms);
           if (what === 'restart') {
@@ -604,17 +683,18 @@ test('whatever happens: never more attempts than the limit allows, and none afte
           }
           for (const one of [...daemon.state.live.values(), ...daemon.ended]) {
             const { limit } = policies[one.id - 1] as { limit: number | null };
-            assert.ok(
-              limit === null || one.attempts.length <= limit + 1,
-              `${one.attempts.length} attempts, limit ${limit}`,
-            );
-            assert.ok(one.queue.retries <= one.attempts.length);
-            if (one.attempts.length > 1) reached.retried += 1;
+            const begun = attemptsBegun(one);
+            assert.ok(limit === null || begun <= earlier + limit + 1, `${begun} attempts, limit ${limit}`);
+            assert.ok(one.queue.retries <= begun);
+            const kept = Math.min(begun, keptAttempts);
+            assert.equal(one.attempts.length, kept);
+            assert.ok(one.attempts.every(({ number }, index) => number === begun - kept + 1 + index));
+            if (begun > earlier + 1) reached.retried += 1;
+            if (begun > kept) reached.dropped += 1;
             if (one.queue.stopped) reached.stopped += 1;
             if (one.attempts.at(-1)?.message?.startsWith('gave up')) reached.gaveUp += 1;
             const before = asked.get(one.id);
-            if (before !== undefined)
-              assert.equal(one.attempts.length, before, `job ${one.id} ran on after a client's stop`);
+            if (before !== undefined) assert.equal(begun, before, `job ${one.id} ran on after a client's stop`);
           }
           const finals = daemon.ended.map(({ id }) => id);
           assert.equal(new Set(finals).size, finals.length, 'one final state a job');

@@ -7,7 +7,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { CorralError } from '../../protocol/index.ts';
 import type { Client } from '../index.ts';
 import { exitCodeOf, exitCodes, explainEnd } from './exit-code.ts';
-import { ReaderGoneError, say, sayDropped, write } from './print.ts';
+import { ReaderGoneError, say, sayDropped, sayGone, write } from './print.ts';
 
 export interface AttachedJob {
   readonly id: number;
@@ -61,7 +61,8 @@ async function showUntilEnded(
   const from = tailLines === undefined ? { firstAttempt: 1 } : { tailLines };
   const logsOptions = { follow: true, onDropped: sayDropped, ...from };
   const copy = async (stream: 'stdout' | 'stderr') => {
-    for await (const piece of client.logs(id, { ...logsOptions, stream })) await write(process[stream], piece);
+    const gone = stream === 'stdout' ? { onAttemptsGone: sayGone } : {}; // Said once, for both.
+    for await (const piece of client.logs(id, { ...logsOptions, ...gone, stream })) await write(process[stream], piece);
   };
   try {
     await Promise.all(streams.map(copy));

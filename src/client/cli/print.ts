@@ -5,6 +5,7 @@ import {
   formatSize,
   isErrno,
   type JobView,
+  keptAttempts,
   showBytes,
 } from '../../protocol/index.ts';
 
@@ -59,6 +60,12 @@ export function say(line: string): void {
 /** Output that is shown is not all that was written. */
 export function sayDropped(bytes: number): void {
   say(`${formatSize(bytes)} of output are not there any more: the oldest were dropped to keep the limit`);
+}
+
+/** Likewise, of whole attempts. */
+export function sayGone(first: number, last: number): void {
+  const which = first === last ? `attempt ${first} is` : `attempts ${first} to ${last} are`;
+  say(`${which} not kept any more, nor is what was printed there: a job keeps its newest ${keptAttempts}`);
 }
 
 /** Says an error in a line or two, and gives the exit code that goes with it. */

@@ -88,7 +88,8 @@ function decideAlone(state: State, event: Event, now: Instant): Decision {
         }
         const ended = event.ended.get(jobId);
         if (ended === undefined) throw jobNotFound(jobId);
-        return { changes: [{ kind: 'jobRemoved', jobId }], effects: [{ type: 'removeOutput', job: ended }] };
+        const attempts = ended.attempts.map(({ number }) => number);
+        return { changes: [{ kind: 'jobRemoved', jobId }], effects: [{ type: 'removeOutput', job: ended, attempts }] };
       });
     case 'addGroup':
       return addGroup(state, event, now);

@@ -16,7 +16,8 @@ export type Effect =
   | { readonly type: 'signal'; readonly jobId: number; readonly signal: SignalName }
   /** There may be more to start: take another turn, after others had theirs. */
   | { readonly type: 'goOn' }
-  | { readonly type: 'removeOutput'; readonly job: Job }
+  /** Of attempts whose record is gone, by their numbers. */
+  | { readonly type: 'removeOutput'; readonly job: Job; readonly attempts: readonly number[] }
   /** Gives back the room of what was dropped. */
   | { readonly type: 'dropOutput'; readonly job: Job }
   /** Every process of the attempt stands still, until it is thawed, terminated or killed. */

@@ -1,7 +1,7 @@
 /** Which hooks are to be run, and for what: the pure half of notifications. */
 import { type HookMoment, type HookSpec, unreachable } from '../../protocol/index.ts';
 import type { Change } from './changes.ts';
-import type { Job } from './job.ts';
+import { attemptsBegun, type Job } from './job.ts';
 import { hasEnded, holdsSlot } from './phase.ts';
 
 /** A hook of the configuration: for all jobs, or those that have what is named. */
@@ -50,7 +50,7 @@ function momentOf(change: Change): HookMoment | null {
   switch (after.phase.status) {
     case 'queued':
       // An attempt that never was, for want of room on the disk, is taken off the list.
-      return holdsSlot(before.phase.status) && before.attempts.length === after.attempts.length ? 'retrying' : null;
+      return holdsSlot(before.phase.status) && attemptsBegun(before) === attemptsBegun(after) ? 'retrying' : null;
     case 'starting':
       return null;
     case 'running':

@@ -101,6 +101,11 @@ export function currentAttempt(job: Job): Attempt {
   return attempt;
 }
 
+/** How many attempts a job has had, also where the oldest are not kept any more: the number of the newest. 0 before the first. */
+export function attemptsBegun({ attempts }: Job): number {
+  return attempts.at(-1)?.number ?? 0;
+}
+
 /** A copy of the job whose current attempt has these fields replaced. */
 export function withAttempt(job: Job, fields: Partial<Attempt>): Job {
   return { ...job, attempts: [...job.attempts.slice(0, -1), { ...currentAttempt(job), ...fields }] };

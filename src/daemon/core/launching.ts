@@ -1,13 +1,15 @@
 /** Attempts begin: before the process exists, and once it does. */
+import { keptAttempts } from '../../protocol/index.ts';
 import { pauseAdmission } from './admitting.ts';
 import type { Attempt, Usage } from './attempt.ts';
 import { type Decision, merge, nothing, onLive, replace } from './decision.ts';
 import { behindThose } from './dependencies.ts';
+import type { Effect } from './effects.ts';
 import { finish } from './ending.ts';
 import type { Event } from './events.ts';
 import { startWatch } from './idle-watch.ts';
 import type { Instant } from './instant.ts';
-import { currentAttempt, type Job, withAttempt, withPhase } from './job.ts';
+import { attemptsBegun, currentAttempt, type Job, withAttempt, withPhase } from './job.ts';
 import { withLease } from './lease.ts';
 import { isPaused, standStill } from './pausing.ts';
 import { justRunning, type RunningPhase } from './phase.ts';
@@ -17,10 +19,21 @@ import { inQueue, sinceItsTime } from './waiting.ts';
 
 export const noUsage: Usage = { cpuMs: null, peakRssBytes: null, outputBytes: null };
 
+/** Starts a queued job. The attempt that is beyond those that are kept goes, and its output once that is written down. */
+export function startAttempt(job: Job, tier: string, now: Instant): Decision {
+  const starting = beginAttempt(job, tier, now.monoMs);
+  const gone = job.attempts.slice(0, -earlierKept).map(({ number }) => number);
+  const removal: Effect[] = gone.length === 0 ? [] : [{ type: 'removeOutput', job: starting, attempts: gone }];
+  return replace(job, starting, { type: 'launch', job: starting }, ...removal);
+}
+
+/** Beside a new attempt. Some always stay: a job that had any is never taken for one that did not start (`lackedSpace`). */
+const earlierKept = keptAttempts - 1;
+
 /** A new attempt, written down before its process exists. */
 export function beginAttempt(job: Job, tier: string, sinceMonoMs = 0): Job {
   const attempt: Attempt = {
-    number: job.attempts.length + 1,
+    number: attemptsBegun(job) + 1,
     tier,
     leader: null,
     startedWallMs: null,
@@ -36,7 +49,7 @@ export function beginAttempt(job: Job, tier: string, sinceMonoMs = 0): Job {
   };
   return {
     ...job,
-    attempts: [...job.attempts, attempt],
+    attempts: [...job.attempts.slice(-earlierKept), attempt],
     phase: { status: 'starting', sinceMonoMs, stopRequested: null },
   };
 }

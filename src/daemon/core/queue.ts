@@ -3,7 +3,7 @@ import type { Decision } from './decision.ts';
 import type { Effect } from './effects.ts';
 import type { Instant } from './instant.ts';
 import type { Job } from './job.ts';
-import { beginAttempt } from './launching.ts';
+import { startAttempt } from './launching.ts';
 import { tokenAtMonoMs, withoutToken } from './rate.ts';
 import type { Bucket, GroupState, State } from './state.ts';
 import { isReady } from './waiting.ts';
@@ -22,9 +22,9 @@ export function schedule(state: State, tier: string, now: Instant): Decision {
   for (const group of state.groups.values()) {
     const { jobs, bucket } = state.admission === 'open' ? nextStarts(state, group, now) : noStarts(group);
     for (const job of jobs) {
-      const starting = beginAttempt(job, tier, now.monoMs);
-      changes.push({ kind: 'job', before: job, after: starting });
-      effects.push({ type: 'launch', job: starting });
+      const start = startAttempt(job, tier, now);
+      changes.push(...start.changes);
+      effects.push(...start.effects);
     }
     changes.push(...bucketChange(group, bucket));
     if (jobs.length === maxStartsPerTurn) goesOn = true;
@@ -76,14 +76,8 @@ function bucketChange({ group, bucket: before }: GroupState, after: Bucket): Cha
 
 /** Starts one job at a client's wish. The caller has seen that there is a slot, a token and a job. */
 export function startOne(group: GroupState, job: Job, tier: string, now: Instant): Decision {
-  const starting = beginAttempt(job, tier, now.monoMs);
-  return {
-    changes: [
-      { kind: 'job', before: job, after: starting },
-      ...bucketChange(group, withoutToken(group.group, group.bucket, now)),
-    ],
-    effects: [{ type: 'launch', job: starting }],
-  };
+  const { changes, effects } = startAttempt(job, tier, now);
+  return { changes: [...changes, ...bucketChange(group, withoutToken(group.group, group.bucket, now))], effects };
 }
 
 /** A group whose next token was waited for has been woken: the scheduling of this turn looks at it again. */

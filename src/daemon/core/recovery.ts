@@ -20,6 +20,12 @@ export function revived(jobs: readonly Job[], now: Instant, hostLimits: HostLimi
   );
 }
 
+/** The attempt that was dropped last: a crash may have come before its output was removed. One goes with each that begins. */
+export function droppedLast({ attempts }: Job): number[] {
+  const oldest = attempts[0]?.number ?? 1;
+  return oldest === 1 ? [] : [oldest - 1];
+}
+
 /** Retries that came due while no daemon ran come one after another, like any others. */
 function atItsTurn(job: Job, now: Instant): Job {
   if (!waitsForRetry(job) || job.phase.status !== 'queued') return job;

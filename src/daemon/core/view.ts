@@ -2,6 +2,7 @@ import {
   type AttemptView,
   type GroupView,
   type JobView,
+  keptAttempts,
   type PoliciesView,
   type SettledJob,
   settledJobSchema,
@@ -28,7 +29,7 @@ export function viewOf(job: Job, output: OutputFacts, waitingFor: string | null)
   const { definition, phase, queue } = job;
   const { policies } = definition;
   const attempt = job.attempts.at(-1);
-  const shown = job.attempts.slice(-shownAttempts);
+  const shown = job.attempts.slice(-keptAttempts);
   const isActive = phase.status === 'running' || phase.status === 'stopping';
   return {
     id: job.id,
@@ -90,8 +91,7 @@ function resourcesView(resources: SettledResources | null): JobView['resources']
   return shown;
 }
 
-/** The newest attempts, and of fewer the results, are shown: a job that is run again for ever must still fit a frame. */
-export const shownAttempts = 100;
+/** Of fewer attempts than are kept the results are shown, so that the job fits a frame. */
 const shownResults = 4;
 
 /** @param age 1 is the newest attempt */

@@ -52,7 +52,7 @@ function act(effect: Effect, { processes, output, answers, waits, scopeWatchers,
     case 'sample':
       return processes.sample(effect.checks);
     case 'removeOutput':
-      return output.remove(effect.job);
+      return output.remove(effect.job, effect.attempts);
     case 'dropOutput': {
       const reason = output.drop(effect.job);
       if (reason !== null) emit({ type: 'outputKept', jobId: effect.job.id, reason });

@@ -1,6 +1,7 @@
 import {
   apply,
   type Change,
+  droppedLast,
   endLeftovers,
   type Group,
   groupEnters,
@@ -19,6 +20,7 @@ import type { Snapshot } from '../store/index.ts';
 interface Found {
   readonly hostLimits: HostLimits;
   readonly outputBytes: (job: Job) => number;
+  readonly removeOutput: (job: Job, attempts: readonly number[]) => void;
 }
 
 interface TakenOver {
@@ -35,7 +37,7 @@ export function takeOver(
   state: State,
   snapshot: Snapshot,
   defaultGroups: readonly Group[],
-  { hostLimits, outputBytes }: Found,
+  { hostLimits, outputBytes, removeOutput }: Found,
   now: Instant,
 ): TakenOver {
   const known = new Set(snapshot.groups.map((group) => group.name));
@@ -46,6 +48,8 @@ export function takeOver(
   const loaded = jobs.map((after): Change => ({ kind: 'job', before: null, after }));
   apply(state, [...entering(snapshot.groups), ...added, ...loaded]);
   state.nextJobId = Math.max(state.nextJobId, snapshot.nextJobId);
+  // Before anything is written down: should this daemon die as well, the next one finds the same.
+  for (const job of jobs) removeOutput(job, droppedLast(job));
   const changes = recover(jobs, outputBytes, now);
   const { changes: ended } = settleDependents(state, { changes, effects: [] }, now);
   apply(state, ended);

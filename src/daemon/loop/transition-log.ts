@@ -1,13 +1,20 @@
 import { unreachable } from '../../protocol/index.ts';
-import { type Change, causeOfTransition, isLastingOfScope, isTransition, type Scope } from '../core/index.ts';
+import {
+  attemptsBegun,
+  type Change,
+  causeOfTransition,
+  isLastingOfScope,
+  isTransition,
+  type Scope,
+} from '../core/index.ts';
 import type { Log } from '../shells.ts';
 
 /** A line for each change of a job's status, and for each job that is found to be idle. */
 export function logTransitions(log: Log, changes: readonly Change[]): void {
   for (const change of changes) {
     if (change.kind === 'note' && change.note === 'idle') {
-      const { id: jobId, attempts } = change.job;
-      log.info(`job ${jobId} is idle`, { jobId, attempt: attempts.length, ...(change.detail as object) });
+      const { id: jobId } = change.job;
+      log.info(`job ${jobId} is idle`, { jobId, attempt: attemptsBegun(change.job), ...(change.detail as object) });
     }
     if (change.kind === 'scope') logScope(log, change.before, change.after);
     if (change.kind !== 'job' || !isTransition(change)) continue;
@@ -16,7 +23,7 @@ export function logTransitions(log: Log, changes: readonly Change[]): void {
     const to = after.phase.status;
     log.info(`job ${after.id} ${from ?? 'new'} → ${to}`, {
       jobId: after.id,
-      attempt: after.attempts.at(-1)?.number ?? 0,
+      attempt: attemptsBegun(after),
       from,
       to,
       cause: causeOfTransition(before, after),

@@ -3,7 +3,14 @@
  * the daemon. Few run at once, few wait, and none is run twice: what waits when the daemon dies is lost.
  */
 import type { JobView } from '../../protocol/index.ts';
-import { describeHookFailure, type HookCall, type HookFacts, type HookFailure, type Job } from '../core/index.ts';
+import {
+  attemptsBegun,
+  describeHookFailure,
+  type HookCall,
+  type HookFacts,
+  type HookFailure,
+  type Job,
+} from '../core/index.ts';
 import type { ChildReaper } from '../linux/index.ts';
 import type { Containment, Hold } from './containment.ts';
 import type { HookEnd } from './hook-command.ts';
@@ -139,7 +146,7 @@ export class Hooks {
       ...(from === 'job' ? definition.env : this.#env),
       CORRAL_HOOK: moment,
       CORRAL_JOB_ID: String(job.id),
-      CORRAL_ATTEMPT: String(job.attempts.length),
+      CORRAL_ATTEMPT: String(attemptsBegun(job)),
       CORRAL_SOCKET: socket,
       ...hold.env,
     };

@@ -2,7 +2,7 @@ import fs from 'node:fs';
 import { dirname } from 'node:path';
 import { promisify } from 'node:util';
 import { CorralError, isErrno } from '../../protocol/index.ts';
-import { currentAttempt, type Job, type OutputFacts, type OutputSize } from '../core/index.ts';
+import { attemptsBegun, currentAttempt, type Job, type OutputFacts, type OutputSize } from '../core/index.ts';
 import { dropBeginning } from '../linux/index.ts';
 import { watchFile } from './watch-file.ts';
 
@@ -63,8 +63,8 @@ export class OutputFiles {
 
   /** The files of a job's newest attempt; none before the first. */
   files(job: Job): string[] {
-    const { length } = job.attempts;
-    return length === 0 ? [] : this.#filesOf(job, length).map(([, file]) => file);
+    const newest = attemptsBegun(job);
+    return newest === 0 ? [] : this.#filesOf(job, newest).map(([, file]) => file);
   }
 
   /** How far the files of an attempt have been written, with what was dropped of them. */
@@ -172,8 +172,8 @@ export class OutputFiles {
   }
 
   /** By their names: to look for them would take longer the more jobs share the folder. */
-  remove(job: Job): void {
-    for (const { number } of job.attempts)
+  remove(job: Job, attempts: readonly number[]): void {
+    for (const number of attempts)
       for (const [, file] of this.#filesOf(job, number)) fs.rmSync(file, { force: true, recursive: true });
   }
 

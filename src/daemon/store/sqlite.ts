@@ -14,6 +14,7 @@ import {
 } from '../../protocol/index.ts';
 import {
   type Attempt,
+  attemptsBegun,
   type Change,
   causeOfTransition,
   type EarlyDefinition,
@@ -228,10 +229,10 @@ export class SqliteStore implements Store {
         this.#sql.deleteJob.run(change.jobId);
         return;
       case 'note': {
-        const { id, phase, attempts } = change.job;
+        const { id, phase } = change.job;
         const { status } = phase;
         const detail = change.detail === null ? null : JSON.stringify(change.detail);
-        this.#sql.insertEvent.run(wallMs, id, attempts.length, status, status, null, change.note, detail);
+        this.#sql.insertEvent.run(wallMs, id, attemptsBegun(change.job), status, status, null, change.note, detail);
         return;
       }
       case 'group': {
@@ -310,14 +311,14 @@ export class SqliteStore implements Store {
         );
       }
     }
-    if (before !== null && before.attempts.length > after.attempts.length)
-      this.#sql.deleteAttempts.run(after.id, after.attempts.length);
+    if (before !== null && losesAttempts(before, after))
+      this.#sql.keepAttempts.run(after.id, after.attempts[0]?.number ?? 1, attemptsBegun(after));
     if (attempt !== undefined && attempt !== before?.attempts.at(-1)) this.#writeAttempt(after.id, attempt);
     if (before?.phase.status !== phase.status) {
       this.#sql.insertEvent.run(
         wallMs,
         after.id,
-        attempt?.number ?? 0,
+        attemptsBegun(after),
         before?.phase.status ?? null,
         phase.status,
         causeOfTransition(before, after),
@@ -388,6 +389,13 @@ export class SqliteStore implements Store {
       phase: phaseFrom(text(row.status) as JobStatus, row),
     };
   }
+}
+
+/** Whether one that there was is there no more: the oldest, which is not kept, or the newest, which never was. */
+function losesAttempts(before: Job, after: Job): boolean {
+  const [oldest] = before.attempts;
+  if (oldest === undefined) return false;
+  return oldest.number !== after.attempts[0]?.number || attemptsBegun(before) > attemptsBegun(after);
 }
 
 /** One object for each set of policies: the store knows by the object what it has digested before. */

@@ -36,7 +36,7 @@ export function prepareStatements(db: DatabaseSync) {
          dropped_stdout = excluded.dropped_stdout, dropped_stderr = excluded.dropped_stderr, progress = excluded.progress, result = excluded.result,
          message = excluded.message`,
     ),
-    deleteAttempts: db.prepare('DELETE FROM attempts WHERE job_id = ? AND number > ?'),
+    keepAttempts: db.prepare('DELETE FROM attempts WHERE job_id = ? AND number NOT BETWEEN ? AND ?'),
     insertEvent: db.prepare(
       `INSERT INTO events (wall_ms, job_id, attempt, from_status, to_status, cause, kind, detail)
        VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,

@@ -2,7 +2,7 @@ import type { Command } from 'commander';
 import type { Client } from '../../index.ts';
 import { asJobId } from '../job-ids.ts';
 import { asCount, asLineCount } from '../job-options.ts';
-import { ReaderGoneError, sayDropped, write } from '../print.ts';
+import { ReaderGoneError, sayDropped, sayGone, write } from '../print.ts';
 import { withClient } from '../session.ts';
 
 interface Flags {
@@ -29,6 +29,7 @@ async function logs(client: Client, jobId: number, flags: Flags): Promise<number
   const pieces = client.logs(jobId, {
     follow: flags.follow ?? false,
     onDropped: sayDropped,
+    onAttemptsGone: sayGone,
     stream: flags.stderr ? 'stderr' : 'stdout',
     ...(flags.lines === undefined || flags.lines === 'all' ? {} : { tailLines: flags.lines }),
     ...(flags.attempt === undefined ? {} : { attempt: flags.attempt }),

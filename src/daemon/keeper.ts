@@ -1,6 +1,7 @@
 /**
  * Deletes what has been kept long enough: jobs whose time to live is over, and the oldest ones where more is kept than the
- * configuration allows. In small pieces, so that a thousand that expire together hold nothing up.
+ * configuration allows. In small pieces, so that a thousand that expire together hold nothing up. Where output is beyond its limit, what
+ * has ended goes first, then earlier attempts of what has not; then what runs gives way.
  */
 import { type BulkReport, CorralError, finalStatuses } from '../protocol/index.ts';
 import type { Log } from './shells.ts';
@@ -17,13 +18,17 @@ export interface KeepingLimits {
 }
 
 export interface KeeperOptions {
-  readonly store: Pick<Store, 'listExpired' | 'listJobIds' | 'countJobs' | 'retainedOutputBytes'>;
+  readonly store: Pick<Store, 'listExpired' | 'listJobIds' | 'countJobs' | 'oldestWithOutput' | 'retainedOutputBytes'>;
   /** Asked at each look: the configuration may change. */
   readonly limits: () => KeepingLimits;
   /** What the output of jobs that have not ended takes. */
   readonly liveOutputBytes: () => number;
   readonly steadyWallMs: () => number;
   readonly remove: (jobIds: readonly number[]) => Promise<BulkReport>;
+  /** Deletes earlier attempts of jobs that have not ended, until so much is free. */
+  readonly forgetEarlier: (bytes: number) => Promise<{ readonly freedBytes: number }>;
+  /** Has what runs drop so much. */
+  readonly giveWay: (bytes: number) => void;
   readonly log: Pick<Log, 'info' | 'warn'>;
 }
 
@@ -47,6 +52,7 @@ export class Keeper {
         if (done === 0) break; // Somebody else was quicker, with each of them.
       }
       if (deleted > 0) this.#options.log.info('kept long enough, deleted', { jobs: deleted });
+      await this.#holdLiveOutput();
     } catch (error) {
       if (!(error instanceof CorralError)) throw error;
       // What cannot be written down now is tried again at the next beat; the store's trouble is told by itself.
@@ -57,18 +63,32 @@ export class Keeper {
   }
 
   #due(): number[] {
-    const { store, limits, liveOutputBytes, steadyWallMs } = this.#options;
+    const { store, limits, steadyWallMs } = this.#options;
     const expired = store.listExpired(steadyWallMs(), pieceJobs);
     if (expired.length > 0) return expired;
-    const { maxJobs, maxOutputBytes } = limits();
+    const { maxJobs } = limits();
     const counts = store.countJobs();
     const ended = finalStatuses.reduce((sum, status) => sum + counts[status], 0);
     const tooMany = maxJobs === null ? 0 : ended - maxJobs;
     if (tooMany > 0) return this.#oldest(Math.min(tooMany, pieceJobs));
-    const retained = store.retainedOutputBytes();
-    const isTooMuch = maxOutputBytes !== null && retained > 0 && retained + liveOutputBytes() > maxOutputBytes;
     // One by one: the next may be enough.
-    return isTooMuch ? this.#oldest(1) : [];
+    const oldest = this.#outputBeyond() > 0 ? store.oldestWithOutput() : null;
+    return oldest === null ? [] : [oldest];
+  }
+
+  /** Nothing that has ended is left to delete for it. */
+  async #holdLiveOutput(): Promise<void> {
+    const bytes = this.#outputBeyond();
+    if (bytes <= 0) return;
+    const { freedBytes } = await this.#options.forgetEarlier(bytes);
+    if (freedBytes < bytes) this.#options.giveWay(bytes - freedBytes);
+  }
+
+  /** By how much all output together is beyond its limit. */
+  #outputBeyond(): number {
+    const { store, limits, liveOutputBytes } = this.#options;
+    const { maxOutputBytes } = limits();
+    return maxOutputBytes === null ? 0 : store.retainedOutputBytes() + liveOutputBytes() - maxOutputBytes;
   }
 
   #oldest(limit: number): number[] {

@@ -186,6 +186,8 @@ async function main(): Promise<void> {
     liveOutputBytes: () => watch.liveBytes,
     steadyWallMs: () => clock().steadyWallMs,
     remove: (jobIds) => supervisor.ask({ type: 'remove', jobIds }),
+    forgetEarlier: (bytes) => supervisor.ask({ type: 'forgetEarlier', bytes }),
+    giveWay: (bytes) => watch.giveWay(bytes),
     log,
   });
   const recovered = supervisor.recover(snapshot, config.groups);

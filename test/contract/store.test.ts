@@ -353,6 +353,27 @@ function storeContract(name: string, place: (t: TestContext) => Place): void {
       });
     }
 
+    test('the oldest of the ended jobs that have output is found, beside those that have none or have not ended', (t) => {
+      const { store } = opened(t);
+      const withOutput = (id: number, outputBytes: number | null) => {
+        const first = queued(id);
+        const begun = started(first);
+        const usage = { cpuMs: 1, peakRssBytes: 1, outputBytes };
+        return { first, begun, over: withAttempt(begun, { cause: 'exit', usage }) };
+      };
+      const ended = ({ first, begun, over }: ReturnType<typeof withOutput>) =>
+        history(first, begun, withPhase(over, failed));
+      const retried = ({ first, begun, over }: ReturnType<typeof withOutput>) =>
+        history(first, begun, withPhase(over, justQueued));
+      assert.equal(store.oldestWithOutput(), null);
+      store.commit([...retried(withOutput(1, 9)), ...ended(withOutput(2, 0)), ...ended(withOutput(3, null))], wallMs);
+      assert.equal(store.oldestWithOutput(), null);
+      store.commit([...ended(withOutput(4, 1)), ...ended(withOutput(5, 100))], wallMs);
+      assert.equal(store.oldestWithOutput(), 4);
+      store.commit([removed(4)], wallMs);
+      assert.equal(store.oldestWithOutput(), 5);
+    });
+
     test('an attempt that would take the oldest away, and could not be written down, takes nothing away', (t) => {
       const { store } = opened(t);
       let job = queued(1);

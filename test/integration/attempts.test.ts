@@ -82,7 +82,7 @@ test('G7: a job that fails for ever keeps its newest attempts, records and outpu
     stdout: upTo(begun + 1, 32)
       .map((number) => `try ${number}\n`)
       .join(''),
-    stderr: `corral: attempts 1 to 31 are not kept any more, nor is what was printed there: a job keeps its newest ${keptAttempts}\n`,
+    stderr: `corral: attempts 1 to 31 are not kept any more, nor is what was printed there: a job keeps its newest ${keptAttempts}, as far as their output fits its limit\n`,
   });
   assert.deepEqual(numbersOf(await show()), upTo(begun + 1, 32));
   const told = () => (fs.existsSync(`${daemon.dir}/told`) ? fs.readFileSync(`${daemon.dir}/told`, 'utf8') : '');

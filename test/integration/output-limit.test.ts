@@ -109,6 +109,40 @@ test('beyond output.total-limit the running job with the most output gives way',
   await client.cancel([small, large], { mode: 'kill' });
 });
 
+test('beyond output.total-limit earlier attempts of a job that is retried go, and no result of others that frees nothing', async (t) => {
+  const { client, daemon } = await startDaemon(t, { parallel: 4, env: { CORRAL_OUTPUT_TOTAL_LIMIT: '250KiB' } });
+  const { id: silent } = await client.submit({ command: ['true'] });
+  await client.wait(silent);
+  const retry = { limit: null, delayMs: 50, maxDelayMs: 50, breakerFailures: null };
+  const { id } = await client.submit({ shell: 'head -c 100000 /dev/zero; exit 1', retry });
+  const { id: running } = await client.submit({ shell: 'head -c 20000 /dev/zero; exec sleep 600' });
+  const folder = `${daemon.stateDir}/output`;
+  const onDiskOfJob = () =>
+    fs
+      .readdirSync(folder, { recursive: true, encoding: 'utf8' })
+      .filter((name) => name.includes(`/${id}.`))
+      .reduce((bytes, name) => bytes + (fs.statSync(`${folder}/${name}`, { throwIfNoEntry: false })?.size ?? 0), 0);
+  await waitFor('many attempts', async () => (await client.get(id)).attempt > 25, 30_000);
+  await waitFor('earlier ones to go', () => onDiskOfJob() <= 250 * 1024);
+  const { attempt, attempts } = await client.get(id);
+  assert.ok(attempts.length < attempt, `${attempts.length} of ${attempt} attempts are kept`);
+  assert.equal((await client.get(silent)).status, 'completed', 'it has no output, and stays');
+  assert.equal((await client.get(running)).outputDroppedBytes, 0, 'what runs need not give way');
+  await client.cancel([id, running], { mode: 'kill' });
+});
+
+test('earlier attempts of a job are held to its own limit together', async (t) => {
+  const { client } = await startDaemon(t);
+  const retry = { limit: 5, delayMs: 1, maxDelayMs: 1, breakerFailures: null };
+  const { id } = await client.submit({ shell: 'head -c 40000 /dev/zero; exit 1', retry, outputLimitBytes: 100_000 });
+  const [job] = await client.wait(id);
+  assert.equal(job?.attempt, 6);
+  assert.deepEqual(
+    job?.attempts.map(({ attempt }) => attempt),
+    [4, 5, 6],
+  );
+});
+
 const ownFile = 'f=$(readlink /proc/$$/fd/1)';
 
 test('a job that cuts its file short and goes on writing is held to its limit all the same', async (t) => {

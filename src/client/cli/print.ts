@@ -65,7 +65,9 @@ export function sayDropped(bytes: number): void {
 /** Likewise, of whole attempts. */
 export function sayGone(first: number, last: number): void {
   const which = first === last ? `attempt ${first} is` : `attempts ${first} to ${last} are`;
-  say(`${which} not kept any more, nor is what was printed there: a job keeps its newest ${keptAttempts}`);
+  say(
+    `${which} not kept any more, nor is what was printed there: a job keeps its newest ${keptAttempts}, as far as their output fits its limit`,
+  );
 }
 
 /** Says an error in a line or two, and gives the exit code that goes with it. */

@@ -9,6 +9,7 @@ import { pauseAdmission, settle, submit } from './admitting.ts';
 import { dueIdleChecks, dueJobs } from './deadlines.ts';
 import { bulk, type Decision, jobNotFound, merge, nothing, onLive, replace } from './decision.ts';
 import { settleDependents } from './dependencies.ts';
+import { forgetEarlier } from './earlier-attempts.ts';
 import { edit, move } from './editing.ts';
 import { finish, finishUnstarted } from './ending.ts';
 import type { EndedJobs, Event } from './events.ts';
@@ -91,6 +92,8 @@ function decideAlone(state: State, event: Event, now: Instant): Decision {
         const attempts = ended.attempts.map(({ number }) => number);
         return { changes: [{ kind: 'jobRemoved', jobId }], effects: [{ type: 'removeOutput', job: ended, attempts }] };
       });
+    case 'forgetEarlier':
+      return forgetEarlier(state, event);
     case 'addGroup':
       return addGroup(state, event, now);
     case 'setGroup':

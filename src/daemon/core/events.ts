@@ -99,6 +99,8 @@ export type Event =
       readonly jobIds: readonly number[];
       readonly ended: EndedJobs;
     }
+  /** All output together is beyond its limit by so much, and nothing of jobs that have ended is left to delete. */
+  | { readonly type: 'forgetEarlier'; readonly request: RequestId; readonly bytes: number }
   | {
       readonly type: 'addGroup';
       readonly request: RequestId;
@@ -238,6 +240,7 @@ export function asksForRecord(event: Event): boolean {
     case 'move':
     case 'retry':
     case 'remove':
+    case 'forgetEarlier':
     case 'addGroup':
     case 'setGroup':
     case 'removeGroup':

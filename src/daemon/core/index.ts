@@ -7,6 +7,7 @@ export * from './decide.ts';
 export * from './decision.ts';
 export * from './definition.ts';
 export * from './dependencies.ts';
+export * from './earlier-attempts.ts';
 export * from './editing.ts';
 export * from './effects.ts';
 export * from './ending.ts';

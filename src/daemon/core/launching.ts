@@ -1,9 +1,9 @@
 /** Attempts begin: before the process exists, and once it does. */
-import { keptAttempts } from '../../protocol/index.ts';
 import { pauseAdmission } from './admitting.ts';
 import type { Attempt, Usage } from './attempt.ts';
 import { type Decision, merge, nothing, onLive, replace } from './decision.ts';
 import { behindThose } from './dependencies.ts';
+import { keptBesideNext } from './earlier-attempts.ts';
 import type { Effect } from './effects.ts';
 import { finish } from './ending.ts';
 import type { Event } from './events.ts';
@@ -19,16 +19,14 @@ import { inQueue, sinceItsTime } from './waiting.ts';
 
 export const noUsage: Usage = { cpuMs: null, peakRssBytes: null, outputBytes: null };
 
-/** Starts a queued job. The attempt that is beyond those that are kept goes, and its output once that is written down. */
+/** Starts a queued job. Earlier attempts beyond those that are kept go, and their output once that is written down. */
 export function startAttempt(job: Job, tier: string, now: Instant): Decision {
   const starting = beginAttempt(job, tier, now.monoMs);
-  const gone = job.attempts.slice(0, -earlierKept).map(({ number }) => number);
+  const oldest = starting.attempts[0]?.number ?? 1;
+  const gone = job.attempts.flatMap(({ number }) => (number < oldest ? number : []));
   const removal: Effect[] = gone.length === 0 ? [] : [{ type: 'removeOutput', job: starting, attempts: gone }];
   return replace(job, starting, { type: 'launch', job: starting }, ...removal);
 }
-
-/** Beside a new attempt. Some always stay: a job that had any is never taken for one that did not start (`lackedSpace`). */
-const earlierKept = keptAttempts - 1;
 
 /** A new attempt, written down before its process exists. */
 export function beginAttempt(job: Job, tier: string, sinceMonoMs = 0): Job {
@@ -49,7 +47,7 @@ export function beginAttempt(job: Job, tier: string, sinceMonoMs = 0): Job {
   };
   return {
     ...job,
-    attempts: [...job.attempts.slice(-earlierKept), attempt],
+    attempts: [...keptBesideNext(job), attempt],
     phase: { status: 'starting', sinceMonoMs, stopRequested: null },
   };
 }

@@ -1,3 +1,4 @@
+import { keptAttempts } from '../../protocol/index.ts';
 import type { Change } from './changes.ts';
 import { behindThose } from './dependencies.ts';
 import { endedJob } from './ending.ts';
@@ -20,10 +21,11 @@ export function revived(jobs: readonly Job[], now: Instant, hostLimits: HostLimi
   );
 }
 
-/** The attempt that was dropped last: a crash may have come before its output was removed. One goes with each that begins. */
+/** Those that may have been dropped last: a crash may have come before their output was removed. */
 export function droppedLast({ attempts }: Job): number[] {
   const oldest = attempts[0]?.number ?? 1;
-  return oldest === 1 ? [] : [oldest - 1];
+  const first = Math.max(1, oldest - keptAttempts);
+  return Array.from({ length: oldest - first }, (_, index) => first + index);
 }
 
 /** Retries that came due while no daemon ran come one after another, like any others. */

@@ -82,24 +82,20 @@ export class OutputWatch {
       if (leftBytes < 0 || wasCut)
         emit({ type: 'outputMeasured', jobId: job.id, attempt, size, onDisk, totalLeavesBytes: null });
     }
-    this.#holdToTotal();
     const { outputBytes, outputLimitBytes } = this.facts(nowMs);
     const isBeyond = outputLimitBytes !== null && outputBytes > outputLimitBytes;
     this.#beyondSinceMs = isBeyond ? (this.#beyondSinceMs ?? nowMs) : null;
   }
 
-  /** Once nothing of ended jobs is left to delete, the largest of the running ones gives way. */
-  #holdToTotal(): void {
-    const { total, emit } = this.#options;
-    const maxBytes = total.maxBytes();
-    if (maxBytes === null || this.liveBytes <= maxBytes || total.retainedBytes() > 0) return;
+  /** All output together is so much beyond its limit, and nothing else is left to delete: the largest of the running ones gives way. */
+  giveWay(beyondBytes: number): void {
     let largest: Watched | null = null;
     for (const watched of this.#watched.values()) if (watched.bytes > (largest?.bytes ?? 0)) largest = watched;
     if (largest === null) return;
     const { job, size, onDisk, bytes } = largest;
-    const totalLeavesBytes = Math.max(0, bytes - (this.liveBytes - maxBytes));
+    const totalLeavesBytes = Math.max(0, bytes - beyondBytes);
     largest.lookAtMs = 0;
     const attempt = currentAttempt(job).number;
-    emit({ type: 'outputMeasured', jobId: job.id, attempt, size, onDisk, totalLeavesBytes });
+    this.#options.emit({ type: 'outputMeasured', jobId: job.id, attempt, size, onDisk, totalLeavesBytes });
   }
 }

@@ -166,6 +166,7 @@ const migrations: readonly string[] = [
 
   -- What the output of ended attempts takes together. That of earlier versions is not in it.
   ALTER TABLE attempts ADD COLUMN output_bytes INTEGER;
+  CREATE INDEX attempts_with_output ON attempts (job_id) WHERE output_bytes > 0;
   CREATE TABLE totals (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID;
   INSERT INTO totals VALUES ('output_bytes', 0);
   CREATE TRIGGER output_bytes_in AFTER INSERT ON attempts WHEN NEW.output_bytes > 0 BEGIN

@@ -180,6 +180,11 @@ export class SqliteStore implements Store {
     return this.#reading(() => this.#sql.listExpired.all(steadyWallMs, limit)).map((row) => number(row.id));
   }
 
+  oldestWithOutput(): number | null {
+    const row = this.#reading(() => this.#sql.oldestWithOutput.get());
+    return row === undefined ? null : number(row.id);
+  }
+
   retainedOutputBytes(): number {
     return number(this.#reading(() => this.#sql.outputTotal.get())?.value);
   }

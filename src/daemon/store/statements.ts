@@ -74,6 +74,11 @@ export function prepareStatements(db: DatabaseSync) {
     listExpired: db.prepare(
       'SELECT id FROM jobs WHERE expires_wall_ms IS NOT NULL AND expires_wall_ms <= ? ORDER BY expires_wall_ms LIMIT ?',
     ),
+    // By the index from its beginning, past the few that have not ended.
+    oldestWithOutput: db.prepare(
+      `SELECT attempts.job_id AS id FROM attempts JOIN jobs ON jobs.id = attempts.job_id
+       WHERE attempts.job_id > 0 AND attempts.output_bytes > 0 AND jobs.finished_wall_ms IS NOT NULL ORDER BY attempts.job_id LIMIT 1`,
+    ),
     outputTotal: db.prepare("SELECT value FROM totals WHERE name = 'output_bytes'"),
     countJobs: db.prepare('SELECT status, jobs FROM job_counts'),
     pages: {

@@ -67,6 +67,8 @@ export interface Store {
   countJobs(): Record<JobStatus, number>;
   /** Ended jobs whose time to live is over, the longest gone first. */
   listExpired(steadyWallMs: number, limit: number): number[];
+  /** The oldest of the ended jobs that have any output. */
+  oldestWithOutput(): number | null;
   /** What the output of ended attempts takes together. */
   retainedOutputBytes(): number;
   /** Why what is written would not be found again: somebody has taken the file away. `null` where it is in its place. */

@@ -393,7 +393,7 @@ export const methods = {
   },
   retry: {
     about:
-      'Puts jobs that have ended back into their queues, as the same jobs with one more attempt to come. Earlier attempts and events stay. One that was never started waits for its dependencies again.',
+      'Puts jobs that have ended back into their queues, as the same jobs with one more attempt to come. Earlier attempts and events stay, as far as a job keeps them. One that was never started waits for its dependencies again.',
     repeat: 'once',
     errors: ['SHUTTING_DOWN', 'DISK_LOW', 'STORE_FAILED'],
     errorsPerJob: ['SCOPE_CLOSED', 'JOB_NOT_FOUND', 'JOB_RUNNING', 'GROUP_NOT_FOUND', 'QUEUE_FULL'],
@@ -598,7 +598,7 @@ export const methods = {
   },
   events: {
     about:
-      'A page of the record of what happened to jobs, oldest first: that after number `after`. With `holdMs` the answer waits for one. Numbers only grow, across restarts too; those of removed jobs are gone. `lastSeq` is the newest there is, of whatever job, for starting at the end. A page may have fewer than `limit`, to fit a frame: an empty one says that there are no more for now. A job that does not exist has none, which is no error.',
+      'A page of the record of what happened to jobs, oldest first: that after number `after`. With `holdMs` the answer waits for one. Numbers only grow, across restarts too; those of removed jobs, and of attempts that are not kept any more, are gone. `lastSeq` is the newest there is, of whatever job, for starting at the end. A page may have fewer than `limit`, to fit a frame: an empty one says that there are no more for now. A job that does not exist has none, which is no error.',
     repeat: 'safe',
     errors: [],
     params: z.strictObject({

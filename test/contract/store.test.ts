@@ -335,6 +335,16 @@ function storeContract(name: string, place: (t: TestContext) => Place): void {
           assert.deepEqual(one.findJob(1), job);
           assert.equal(one.retainedOutputBytes(), sum(job.attempts[0]?.number ?? 0));
           assert.equal(one.findJob(2)?.attempts.length, 1, 'those of another job are left alone');
+          const events = (jobId: number) => one.listEvents({ after: 0, jobId, limit: 1_000 });
+          assert.deepEqual(
+            [...new Set(events(1).map(({ attempt }) => attempt))].filter((number) => number <= begun),
+            [0, ...job.attempts.map(({ number }) => number)],
+            'events of attempts that went are gone; that of the submit stays',
+          );
+          assert.deepEqual(
+            events(2).map(({ attempt }) => attempt),
+            [0, 1],
+          );
         };
         assert.equal(last.attempts[0]?.number, 31);
         check(store, last);

@@ -316,8 +316,11 @@ export class SqliteStore implements Store {
         );
       }
     }
-    if (before !== null && losesAttempts(before, after))
-      this.#sql.keepAttempts.run(after.id, after.attempts[0]?.number ?? 1, attemptsBegun(after));
+    if (before !== null && losesAttempts(before, after)) {
+      const oldest = after.attempts[0]?.number ?? 1;
+      this.#sql.keepAttempts.run(after.id, oldest, attemptsBegun(after));
+      this.#sql.forgetEvents.run(after.id, after.id, oldest);
+    }
     if (attempt !== undefined && attempt !== before?.attempts.at(-1)) this.#writeAttempt(after.id, attempt);
     if (before?.phase.status !== phase.status) {
       this.#sql.insertEvent.run(

@@ -37,6 +37,11 @@ export function prepareStatements(db: DatabaseSync) {
          message = excluded.message`,
     ),
     keepAttempts: db.prepare('DELETE FROM attempts WHERE job_id = ? AND number NOT BETWEEN ? AND ?'),
+    // Reads what it deletes and a few more: in the order of their numbers, the job's events are nearly in the order of its attempts.
+    forgetEvents: db.prepare(
+      `DELETE FROM events WHERE job_id = ? AND attempt > 0 AND seq <
+         (SELECT seq FROM events WHERE job_id = ? AND attempt >= ? ORDER BY seq LIMIT 1)`,
+    ),
     insertEvent: db.prepare(
       `INSERT INTO events (wall_ms, job_id, attempt, from_status, to_status, cause, kind, detail)
        VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,

@@ -7,6 +7,13 @@ import { CorralError, isErrno, textFromBytes } from '../protocol/index.ts';
 
 const replacement = '\ufffd';
 
+/** What a job has of whoever submits it, unless it names it itself. Asked for each job anew. */
+export interface Caller {
+  readonly env: () => Record<string, string>;
+  /** The scope that the caller runs in. */
+  readonly scope: () => string | undefined;
+}
+
 /** `process.argv`, which is handed in, exact. Node's own flags stand before it on the kernel's command line: it is counted from the end. */
 export function callerArguments(argv: readonly string[]): string[] {
   const [node = '', script = '', ...words] = argv;

@@ -4,6 +4,7 @@ import fs from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { compileCacheDir } from '../compile-cache.ts';
 import { CorralError, type CorralPaths, isErrorCode, programUrl } from '../protocol/index.ts';
+import type { ReadyReport } from './ready-report.ts';
 import {
   areUsualPlaces,
   findServiceManager,
@@ -32,9 +33,6 @@ const inherited = /^(HOME|PATH|USER|LOGNAME|LANG|LC_.*|TZ|TMPDIR|XDG_.*|DBUS_SES
 const ofJobs = ['CORRAL_JOB_ID', 'CORRAL_ATTEMPT', 'CORRAL_REPORT', 'CORRAL_MARK', 'CORRAL_SCOPE'];
 
 type Environment = Readonly<Record<string, string | undefined>>;
-
-/** What a daemon says of itself once it has started, or has not. */
-export type ReadyReport = { ok: true; pid: number } | { ok: false; code: string; message: string };
 
 /** For a person who is there: a sentence about the daemon that has just been started. */
 export type Notice = (sentence: string) => void;

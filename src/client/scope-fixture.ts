@@ -1,4 +1,4 @@
-import type { Client } from './index.ts';
+import type { Client } from './client.ts';
 import type { Scope } from './scope.ts';
 
 /** Of a test runner: what to call before the first test of a file, and after the last. */

@@ -1,11 +1,18 @@
 import { randomBytes } from 'node:crypto';
 import { CorralError, type JobSpec, maxHoldMs, type ScopeReport, scopeVariable } from '../protocol/index.ts';
 import type { Connection } from './connection.ts';
-import type { Client, JobRequest, Submitted } from './index.ts';
+import type { JobRequest, Submitted } from './submitting.ts';
 
 export interface ScopeOptions {
   /** A label for people. */
   readonly name?: string | undefined;
+}
+
+/** What a scope needs of its client. */
+interface ScopeClient {
+  submit(request: JobRequest): Promise<Submitted>;
+  submitBatch(requests: readonly JobRequest[], defaults: Partial<JobSpec>): Promise<Submitted[]>;
+  scopeReport(scope: string): Promise<ScopeReport>;
 }
 
 /** How long a close waits for jobs with long graces, or that cannot be killed. */
@@ -22,11 +29,11 @@ export class Scope implements AsyncDisposable {
   readonly env: Readonly<Record<string, string>>;
   /** Resolves when the scope is open. @throws CorralError `TOO_MANY_SCOPES`, `SHUTTING_DOWN`, `STORE_FAILED` */
   readonly ready: Promise<void>;
-  readonly #client: Client;
+  readonly #client: ScopeClient;
   readonly #connection: Connection;
 
   /** Use `client.scope()`. */
-  constructor(client: Client, connection: Connection, socket: string, { name }: ScopeOptions) {
+  constructor(client: ScopeClient, connection: Connection, socket: string, { name }: ScopeOptions) {
     this.#client = client;
     this.#connection = connection;
     this.id = randomBytes(16).toString('hex');

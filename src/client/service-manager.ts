@@ -4,7 +4,7 @@ import { randomBytes } from 'node:crypto';
 import fs from 'node:fs';
 import os from 'node:os';
 import { CorralError, type CorralPaths, isErrno, resolvePaths } from '../protocol/index.ts';
-import type { ReadyReport } from './daemon-process.ts';
+import type { ReadyReport } from './ready-report.ts';
 
 type Environment = Readonly<Record<string, string | undefined>>;
 

@@ -192,7 +192,7 @@ describe('the source keeps the rules', () => {
     for (const unit of Object.keys(rules)) assert.ok(units.has(unit), unit);
   });
 
-  for (const folder of ['src/daemon/core/']) {
+  for (const folder of ['src/daemon/core/', 'src/client/']) {
     test(`no circle of imports in ${folder}`, () => {
       const inside = files.filter((file) => file.startsWith(folder));
       assert.equal(circleIn(new Map(inside.map((file) => [file, sourceOf(file)]))), null);

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
-import type { SQLOutputValue, StatementSync } from 'node:sqlite';
+import type { StatementSync } from 'node:sqlite';
+import { text } from './rows.ts';
 
 /** Values that are kept in memory, and the size of one in characters: 2 MiB together at most. */
 const maxKept = 64;
@@ -33,8 +34,8 @@ export class SharedValues<T extends object> {
   idOf(value: T): number {
     let digested = this.#digests.get(value);
     if (digested === undefined) {
-      const text = this.#write(value);
-      digested = { text, digest: createHash('sha256').update(text).digest('hex') };
+      const written = this.#write(value);
+      digested = { text: written, digest: createHash('sha256').update(written).digest('hex') };
       this.#digests.set(value, digested);
     }
     const found = this.#sql.find.get(digested.digest);
@@ -47,10 +48,9 @@ export class SharedValues<T extends object> {
   get(id: number): T {
     const known = this.#kept.get(id);
     if (known !== undefined) return known;
-    const text: SQLOutputValue | undefined = this.#sql.read.get(id)?.text;
-    if (typeof text !== 'string') throw new TypeError(`the store holds ${typeof text} where text belongs`);
-    const value = this.#parse(text);
-    if (text.length > maxKeptText) return value;
+    const written = text(this.#sql.read.get(id)?.text);
+    const value = this.#parse(written);
+    if (written.length > maxKeptText) return value;
     if (this.#kept.size === maxKept) this.#kept.clear();
     this.#kept.set(id, value);
     return value;

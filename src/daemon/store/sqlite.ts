@@ -1,56 +1,46 @@
 import { randomBytes } from 'node:crypto';
 import fs from 'node:fs';
-import type { DatabaseSync, SQLOutputValue } from 'node:sqlite';
+import type { DatabaseSync } from 'node:sqlite';
 import {
-  type Cause,
   CorralError,
-  type EventKind,
   type EventView,
-  type GroupMode,
   type JobStatus,
   jobStatuses,
   liveStatuses,
   unreachable,
 } from '../../protocol/index.ts';
 import {
-  type Attempt,
   attemptsBegun,
   type Change,
   causeOfTransition,
-  type EarlyDefinition,
-  type Group,
   hasEnded,
   isLasting,
   type Job,
   type JobDefinition,
-  type JobPhase,
   type JobSketch,
-  justQueued,
-  justRunning,
-  noClient,
-  type Progress,
-  type QueueRecord,
-  type ScopeEnd,
-  type ScopePhase,
-  type ScopeTally,
   type SettledPolicies,
   type StoredScope,
-  upgradeDefinition,
 } from '../core/index.ts';
 import { damaged, openDatabase, withStore } from './file.ts';
+import {
+  attemptFrom,
+  attemptValues,
+  definitionText,
+  eventFrom,
+  groupFrom,
+  groupValues,
+  jobFrom,
+  number,
+  type Row,
+  scopeFrom,
+  scopeValues,
+  sketchFrom,
+  text,
+  warningsText,
+} from './rows.ts';
 import { SharedValues } from './shared.ts';
 import { type PageStatements, prepareStatements, type Statements } from './statements.ts';
 import type { EventQuery, JobQuery, SketchQuery, Snapshot, Store } from './store.ts';
-
-type Row = Record<string, SQLOutputValue>;
-
-/** The part of a definition that is kept as JSON; the rest has columns of its own. */
-type StoredDefinition = Omit<
-  JobDefinition,
-  'env' | 'group' | 'name' | 'priority' | 'scope' | 'idempotencyKey' | keyof SettledPolicies
->;
-
-type Environment = Readonly<Record<string, string>>;
 
 /** The store in one SQLite file, in WAL mode with synchronous=FULL: each commit is on the disk when it returns. */
 export class SqliteStore implements Store {
@@ -59,7 +49,7 @@ export class SqliteStore implements Store {
   /** The file that is open; `null` where the store is in memory. */
   readonly #inode: number | null;
   readonly #sql: Statements;
-  readonly #environments: SharedValues<Environment>;
+  readonly #environments: SharedValues<JobDefinition['env']>;
   readonly #policies: SharedValues<SettledPolicies>;
 
   /** Opens the file, makes it if there is none, and brings its schema up to date. */
@@ -240,24 +230,18 @@ export class SqliteStore implements Store {
         this.#sql.insertEvent.run(wallMs, id, attemptsBegun(change.job), status, status, null, change.note, detail);
         return;
       }
-      case 'group': {
-        const { name, parallel, maxQueued, ratePerSecond, burst, mode, paused } = change.after;
-        this.#sql.putGroup.run(name, parallel, maxQueued, ratePerSecond, burst, mode, Number(paused));
+      case 'group':
+        this.#sql.putGroup.run(...groupValues(change.after));
         return;
-      }
       case 'groupRemoved': {
         const { name } = change.was.group;
         this.#sql.markGroupRemoved.run(name);
         this.#sql.deleteGroupWithoutJobs.run(name);
         return;
       }
-      case 'scope': {
-        const { id, name, openedWallMs, phase } = change.after;
-        const [closedWallMs, end] = phase.status === 'open' ? [null, null] : [phase.closedWallMs, phase.end];
-        const processesLeft = phase.status === 'closed' ? phase.processesLeft : null;
-        this.#sql.putScope.run(id, name, openedWallMs, closedWallMs, end, processesLeft);
+      case 'scope':
+        this.#sql.putScope.run(...scopeValues(change.after));
         return;
-      }
       default:
         return unreachable(change);
     }
@@ -267,8 +251,7 @@ export class SqliteStore implements Store {
     const { phase, definition } = after;
     const attempt = after.attempts.at(-1);
     const cause = hasEnded(phase) ? phase.cause : null;
-    const { env, group, name, priority, idempotencyKey, scope, profile, policies, sources, ...rest } = definition;
-    const stored: StoredDefinition = rest;
+    const { env, group, name, priority, idempotencyKey, scope } = definition;
     const settled = () => this.#policies.idOf(policiesOf(definition));
     if (before === null) {
       if (!Number.isSafeInteger(after.id)) throw new RangeError('no job id is left');
@@ -284,7 +267,7 @@ export class SqliteStore implements Store {
         this.#environments.idOf(env),
         settled(),
         scope,
-        JSON.stringify(stored),
+        definitionText(definition),
         JSON.stringify(after.queue),
         warningsText(after),
       );
@@ -311,7 +294,7 @@ export class SqliteStore implements Store {
           this.#environments.idOf(env),
           settled(),
           scope,
-          JSON.stringify(stored),
+          definitionText(definition),
           after.id,
         );
       }
@@ -321,7 +304,8 @@ export class SqliteStore implements Store {
       this.#sql.keepAttempts.run(after.id, oldest, attemptsBegun(after));
       this.#sql.forgetEvents.run(after.id, after.id, oldest);
     }
-    if (attempt !== undefined && attempt !== before?.attempts.at(-1)) this.#writeAttempt(after.id, attempt);
+    if (attempt !== undefined && attempt !== before?.attempts.at(-1))
+      this.#sql.putAttempt.run(...attemptValues(after.id, attempt));
     if (before?.phase.status !== phase.status) {
       this.#sql.insertEvent.run(
         wallMs,
@@ -336,66 +320,20 @@ export class SqliteStore implements Store {
     }
   }
 
-  #writeAttempt(jobId: number, attempt: Attempt): void {
-    const { leader, exit, usage } = attempt;
-    this.#sql.putAttempt.run(
-      jobId,
-      attempt.number,
-      attempt.tier,
-      leader?.pid ?? null,
-      leader?.startTicks ?? null,
-      leader?.bootId ?? null,
-      attempt.startedWallMs,
-      attempt.finishedWallMs,
-      attempt.cause,
-      exit?.code ?? null,
-      exit?.signal ?? null,
-      attempt.strays,
-      usage.cpuMs,
-      usage.peakRssBytes,
-      usage.outputBytes,
-      attempt.dropped.stdout,
-      attempt.dropped.stderr,
-      attempt.progress === null ? null : JSON.stringify(attempt.progress),
-      attempt.result,
-      attempt.message,
-    );
-  }
-
   /** @throws CorralError `STORE_DAMAGED` where the row says what no daemon wrote */
   #jobFrom(row: Row): Job {
     try {
-      return this.#reading(() => this.#readJob(row));
+      return this.#reading(() =>
+        jobFrom(row, {
+          env: this.#environments.get(number(row.environment_id)),
+          settled: row.policies_id === null ? null : this.#policies.get(number(row.policies_id)),
+          attempts: this.#sql.findAttempts.all(number(row.id)).map(attemptFrom),
+        }),
+      );
     } catch (error) {
       if (error instanceof CorralError || !(error instanceof Error)) throw error;
       throw damaged(this.#path, `the record of job ${row.id} cannot be read: ${error.message}`);
     }
-  }
-
-  #readJob(row: Row): Job {
-    const id = number(row.id);
-    const stored = JSON.parse(text(row.definition)) as StoredDefinition;
-    return {
-      id,
-      definition: {
-        ...(row.policies_id === null
-          ? upgradeDefinition(stored as unknown as EarlyDefinition)
-          : { ...stored, ...this.#policies.get(number(row.policies_id)) }),
-        env: this.#environments.get(number(row.environment_id)),
-        group: text(row.group_name),
-        name: textOrNull(row.name),
-        priority: number(row.priority),
-        idempotencyKey: textOrNull(row.idempotency_key),
-        scope: textOrNull(row.scope),
-      },
-      submittedWallMs: number(row.submitted_wall_ms),
-      queue: row.queue === null ? earlyQueue(row) : (JSON.parse(text(row.queue)) as QueueRecord),
-      expiresWallMs: numberOrNull(row.expires_wall_ms),
-      client: noClient,
-      warnings: row.warnings === null ? [] : (JSON.parse(text(row.warnings)) as string[]),
-      attempts: this.#sql.findAttempts.all(id).map(attemptFrom),
-      phase: phaseFrom(text(row.status) as JobStatus, row),
-    };
   }
 }
 
@@ -415,146 +353,4 @@ function policiesOf({ profile, policies, sources }: JobDefinition): SettledPolic
   const settled = { profile, policies, sources };
   settledSets.set(policies, settled);
   return settled;
-}
-
-/** A job of a version that kept no such record. */
-function earlyQueue(row: Row): QueueRecord {
-  return {
-    sinceWallMs: number(row.submitted_wall_ms),
-    notBefore: null,
-    held: null,
-    retries: 0,
-    doublings: 0,
-    failuresWallMs: [],
-    stopped: false,
-  };
-}
-
-function warningsText({ warnings }: Job): string | null {
-  return warnings.length === 0 ? null : JSON.stringify(warnings);
-}
-
-function sketchFrom(row: Row): JobSketch {
-  return {
-    id: number(row.id),
-    status: text(row.status) as JobStatus,
-    group: text(row.group_name),
-    name: textOrNull(row.name),
-    scope: textOrNull(row.scope),
-    submittedWallMs: number(row.submitted_wall_ms),
-    finishedWallMs: numberOrNull(row.finished_wall_ms),
-  };
-}
-
-function groupFrom(row: Row): Group {
-  return {
-    name: text(row.name),
-    parallel: number(row.parallel),
-    maxQueued: number(row.max_queued),
-    ratePerSecond: numberOrNull(row.rate_per_second),
-    burst: number(row.burst),
-    mode: text(row.mode) as GroupMode,
-    paused: number(row.paused) === 1,
-  };
-}
-
-function scopeFrom(row: Row): StoredScope {
-  const tally = { ended: number(row.ended), cleaned: number(row.cleaned) };
-  const phase = scopePhaseFrom(row, tally);
-  return {
-    scope: { id: text(row.id), name: textOrNull(row.name), openedWallMs: number(row.opened_wall_ms), phase },
-    ...tally,
-  };
-}
-
-/** Which jobs were live at the close is not kept: those of an earlier daemon have all ended. */
-function scopePhaseFrom(row: Row, tally: ScopeTally): ScopePhase {
-  const closedWallMs = numberOrNull(row.closed_wall_ms);
-  const processesLeft = numberOrNull(row.processes_left);
-  if (closedWallMs === null) return { status: 'open', clients: 0, returnByMonoMs: null };
-  const closed = { end: text(row.end) as ScopeEnd, closedWallMs };
-  if (processesLeft === null) return { status: 'closing', ...closed, jobIds: [], stage: 'ending' };
-  return { status: 'closed', ...closed, processesLeft, tally };
-}
-
-function eventFrom(row: Row): EventView {
-  return {
-    seq: number(row.seq),
-    kind: text(row.kind) as EventKind,
-    detail: row.detail === null ? null : JSON.parse(text(row.detail)),
-    at: new Date(number(row.wall_ms)).toISOString(),
-    jobId: number(row.job_id),
-    attempt: number(row.attempt),
-    from: textOrNull(row.from_status) as JobStatus | null,
-    to: text(row.to_status) as JobStatus,
-    cause: textOrNull(row.cause) as Cause | null,
-  };
-}
-
-/** Times of a running attempt are not kept: no attempt outlives its daemon. */
-function phaseFrom(status: JobStatus, row: Row): JobPhase {
-  switch (status) {
-    case 'queued':
-      return justQueued;
-    case 'starting':
-      return { status, sinceMonoMs: 0, stopRequested: null };
-    case 'running':
-      return justRunning;
-    case 'stopping':
-      return { status, escalateAtMonoMs: 0, killed: false, unkillable: false };
-    case 'completed':
-    case 'failed':
-    case 'cancelled':
-      return {
-        status,
-        cause: text(row.cause) as Cause,
-        finishedWallMs: number(row.finished_wall_ms),
-        ...(row.message === null ? {} : { message: text(row.message) }),
-      };
-    default:
-      return unreachable(status);
-  }
-}
-
-function attemptFrom(row: Row): Attempt {
-  const code = numberOrNull(row.exit_code);
-  const signal = textOrNull(row.exit_signal);
-  const pid = numberOrNull(row.pid);
-  return {
-    number: number(row.number),
-    tier: text(row.tier),
-    leader: pid === null ? null : { pid, startTicks: number(row.start_ticks), bootId: text(row.boot_id) },
-    startedWallMs: numberOrNull(row.started_wall_ms),
-    finishedWallMs: numberOrNull(row.finished_wall_ms),
-    cause: textOrNull(row.cause) as Cause | null,
-    exit: code === null && signal === null ? null : { code, signal },
-    strays: number(row.strays),
-    usage: {
-      cpuMs: numberOrNull(row.cpu_ms),
-      peakRssBytes: numberOrNull(row.peak_rss_bytes),
-      outputBytes: numberOrNull(row.output_bytes),
-    },
-    dropped: { stdout: number(row.dropped_stdout), stderr: number(row.dropped_stderr) },
-    progress: row.progress === null ? null : (JSON.parse(text(row.progress)) as Progress),
-    result: textOrNull(row.result),
-    message: textOrNull(row.message),
-  };
-}
-
-function text(value: SQLOutputValue | undefined): string {
-  if (typeof value !== 'string') throw new TypeError(`the store holds ${typeof value} where text belongs`);
-  return value;
-}
-
-function textOrNull(value: SQLOutputValue | undefined): string | null {
-  return value === null ? null : text(value);
-}
-
-function number(value: SQLOutputValue | undefined): number {
-  if (typeof value !== 'number') throw new TypeError(`the store holds ${typeof value} where a number belongs`);
-  return value;
-}
-
-function numberOrNull(value: SQLOutputValue | undefined): number | null {
-  return value === null ? null : number(value);
 }

@@ -183,9 +183,8 @@ class World {
   readonly known = new Set<string>();
   inbox: Event[] = [];
   sampling: { jobId: number; attempt: number }[] = [];
-  /** Calls that clients hold, each on a job in one of its lives. */
-  readonly holds: { readonly jobId: number; readonly life: number }[] = [];
-  readonly lives = new Map<number, number>();
+  /** Calls that clients hold, each with its jobs. */
+  readonly holds: (readonly number[])[] = [];
   monoMs = 0;
   offsetMs = 0;
   clockWasSet = false;
@@ -208,6 +207,10 @@ class World {
     const known = this.state.nextJobId - 1;
     // Mostly the newest, so that much happens to the same ones.
     return index > 10 ? Math.max(1, known - (index % 4)) : 1 + (index % Math.max(1, known));
+  }
+
+  callsOn(jobId: number): number {
+    return this.holds.filter((jobIds) => jobIds.includes(jobId)).length;
   }
 
   endedOf(jobIds: readonly number[]): EndedJobs {
@@ -280,7 +283,6 @@ class World {
       if (change.kind !== 'job') continue;
       const { before, after } = change;
       if (isLasting(change)) this.stored.set(after.id, after);
-      if (before !== null && hasEnded(before.phase)) this.lives.set(after.id, (this.lives.get(after.id) ?? 0) + 1);
       if (before === null || before.phase.status === after.phase.status) continue;
       const count = this.counts.get(after.definition.group);
       if (count === undefined) continue;
@@ -338,14 +340,12 @@ class World {
       case 'jobs': {
         const jobIds = [...new Set(one.picks.map((index) => this.pickJob(index)))];
         if (one.type === 'attached') {
-          const [id] = jobIds.filter((jobId) => this.state.live.has(jobId));
-          if (id === undefined) return [];
-          this.holds.push({ jobId: id, life: this.lives.get(id) ?? 0 });
-          return [{ type: 'attached', jobIds: [id] }];
+          this.holds.push(jobIds);
+          return [{ type: 'attached', jobIds }];
         }
         if (one.type === 'detached') {
-          const id = this.holds.shift()?.jobId;
-          return id === undefined ? [] : [{ type: 'detached', jobIds: [id] }];
+          const [held] = this.holds.splice((one.picks[0] ?? 0) % Math.max(1, this.holds.length), 1);
+          return held === undefined ? [] : [{ type: 'detached', jobIds: held }];
         }
         if (one.type === 'cancel' || one.type === 'kill') {
           const mode = one.type === 'kill' ? 'kill' : 'graceful';
@@ -497,9 +497,6 @@ class World {
       const process = this.processes.get(id);
       assert.equal(this.newest.get(id), job, `job ${id} is the newest of its records`);
       assert.equal(holdsSlot(phase.status), process !== undefined, `job ${id} is ${phase.status}`);
-      const isHold = (one: { jobId: number; life: number }) =>
-        one.jobId === id && one.life === (this.lives.get(id) ?? 0);
-      assert.equal(job.client.attached, this.holds.filter(isHold).length, `calls held on job ${id}`);
       const group = state.groups.get(definition.group);
       const scopeStatus = definition.scope === null ? 'open' : state.scopes.get(definition.scope)?.scope.phase.status;
       const isDoomed = phase.status === 'stopping' || (phase.status === 'starting' && phase.stopRequested !== null);
@@ -533,7 +530,7 @@ class World {
           assert.equal(currentAttempt(job).cause, null);
           assert.equal(phase.paused !== null, isPaused(job), `job ${id} is paused`);
           assert.equal(process?.frozen, phase.paused !== null, `the processes of job ${id} stand still`);
-          const hasLease = definition.policies.leaseMs !== null && job.client.attached === 0;
+          const hasLease = definition.policies.leaseMs !== null && this.callsOn(id) === 0;
           assert.equal(phase.leaseUntilMonoMs !== null, hasLease, `the lease of job ${id}`);
           break;
         }
@@ -553,6 +550,8 @@ class World {
       });
       assert.ok(isDeepStrictEqual(lasting(stored), lasting(job)), `the store has what is lasting of job ${id}`);
     }
+    const called = [...new Set(this.holds.flat())].map((id) => [id, this.callsOn(id)] as const);
+    assert.deepEqual(state.calls, new Map(called), 'calls that are held, and none that are over');
     for (const [name, group] of state.groups) {
       const here = live.filter(({ definition }) => definition.group === name);
       assert.equal(group.queued, here.filter(({ phase }) => phase.status === 'queued').length, 'queued');
@@ -630,6 +629,7 @@ function fingerprint(state: State): object {
     admission: state.admission,
     retryPace: state.retryPace,
     live: [...state.live].sort(byId),
+    calls: [...state.calls].sort(byId),
     groups: [...state.groups].map(([name, { ready, ...rest }]) => [name, { ...rest }]),
     dependents: [...state.dependents].sort(byId).map(([id, jobIds]) => [id, [...jobIds].sort((a, b) => a - b)]),
     scopes: [...state.scopes]
@@ -650,7 +650,7 @@ test('whatever happens: no attempt twice, no end told twice, no job stuck, no al
         world.clockWasSet ||= clockJumpMs !== 0;
         const events: Event[] = [];
         for (const one of commands) {
-          if (one.do === 'restart' || (one.do === 'jobs' && one.type === 'attached')) {
+          if (one.do === 'restart') {
             world.settle(events.splice(0), false);
             world.settle(world.events(one), false);
           } else {

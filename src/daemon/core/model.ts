@@ -188,15 +188,13 @@ export interface StopRequest {
 
 export type StopMode = 'graceful' | 'kill';
 
-/** Clients that take an interest in a job: they hold a `wait` or `logs` call on it, or say that it should live on. */
+/** Clients that took an interest in a job: they held a `wait` or `logs` call on it, or said that it should live on. */
 export interface ClientPresence {
-  /** Calls that are held now. */
-  readonly attached: number;
-  /** When the newest of them began or ended, or the newest heartbeat came; `null`: none ever has. */
+  /** When the newest call began or ended, or the newest heartbeat came; `null`: none ever has. */
   readonly seen: Pick<Instant, 'monoMs' | 'wallMs'> | null;
 }
 
-export const noClient: ClientPresence = { attached: 0, seen: null };
+export const noClient: ClientPresence = { seen: null };
 
 /**
  * A job. Of its phase, a store keeps the status and how it ended; all other data of a phase, and its clients, are of this daemon's
@@ -284,6 +282,8 @@ export type Change =
   | { readonly kind: 'groupRemoved'; readonly was: GroupState }
   | { readonly kind: 'bucket'; readonly group: string; readonly before: Bucket; readonly after: Bucket }
   | { readonly kind: 'scope'; readonly before: Scope | null; readonly after: Scope }
+  /** Clients hold one call more, or one less, on each of these jobs. */
+  | { readonly kind: 'calls'; readonly jobIds: readonly number[]; readonly by: 1 | -1 }
   | { readonly kind: 'admission'; readonly before: Admission; readonly after: Admission }
   | { readonly kind: 'retryPace'; readonly before: RetryPace; readonly after: RetryPace };
 
@@ -330,6 +330,8 @@ export interface State {
   nextJobId: number;
   readonly live: Map<number, Job>;
   readonly groups: Map<string, GroupState>;
+  /** By job: how many calls clients hold on it, if any. Also on one that has ended: it may be run again before they are over. */
+  readonly calls: Map<number, number>;
   /** By job: the queued jobs that name it in `after` and have not been started yet. */
   readonly dependents: Map<number, Set<number>>;
   /** Scopes that are not closed, or whose last jobs are being ended. */
@@ -353,6 +355,7 @@ export function emptyState(nextJobId = 1): State {
     nextJobId,
     live: new Map(),
     groups: new Map(),
+    calls: new Map(),
     dependents: new Map(),
     scopes: new Map(),
     deadlines: new Heap(comesBefore),
@@ -469,6 +472,7 @@ export function isLasting(change: Change): boolean {
     case 'admission':
     case 'retryPace':
     case 'bucket':
+    case 'calls':
       return false;
     case 'job': {
       const { before, after } = change;
@@ -595,6 +599,8 @@ function applyOne(state: State, change: Change): void {
     case 'retryPace':
       state.retryPace = change.after;
       return;
+    case 'calls':
+      return countCalls(state, change.jobIds, change.by);
     case 'jobRemoved': // Only ended jobs are removed, and those are not in the state.
     case 'note':
       return;
@@ -624,6 +630,8 @@ function takeBack(state: State, change: Change): void {
     case 'retryPace':
       state.retryPace = change.before;
       return;
+    case 'calls':
+      return countCalls(state, change.jobIds, change.by === 1 ? -1 : 1);
     case 'jobRemoved':
     case 'note':
       return;
@@ -696,6 +704,14 @@ function replaceDependent(state: State, before: Job | null, after: Job): void {
     const dependents = state.dependents.get(jobId);
     if (dependents) dependents.add(after.id);
     else state.dependents.set(jobId, new Set([after.id]));
+  }
+}
+
+function countCalls(state: State, jobIds: readonly number[], by: 1 | -1): void {
+  for (const jobId of jobIds) {
+    const calls = (state.calls.get(jobId) ?? 0) + by;
+    if (calls === 0) state.calls.delete(jobId);
+    else state.calls.set(jobId, calls);
   }
 }
 

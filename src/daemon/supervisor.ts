@@ -282,9 +282,9 @@ export class Supervisor {
     return this.#watchers.onNextChange(jobId, onChange);
   }
 
-  /** Calls back once, when an event of any job has been written down. Returns how to give up. */
-  onNextEvent(onChange: () => void): () => void {
-    return this.#watchers.onNextEvent(onChange);
+  /** Calls back once, when an event of a job, or with `null` of any, has been written down. Returns how to give up. */
+  onNextEvent(jobId: number | null, onChange: () => void): () => void {
+    return this.#watchers.onNextEvent(jobId, onChange);
   }
 
   /** A client holds a call on these jobs, until the function that is returned is called. */

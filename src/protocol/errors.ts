@@ -72,7 +72,11 @@ export const errorTable = {
     about: 'The job had not ended when the time of the wait was over (reported by the client).',
   },
   SHUTTING_DOWN: { rpc: -32017, exit: 3, about: 'The daemon is stopping and admits nothing new.' },
-  STORE_FAILED: { rpc: -32018, exit: 125, about: 'The store could not be written; nothing was changed.' },
+  STORE_FAILED: {
+    rpc: -32018,
+    exit: 125,
+    about: 'The store could not be written or read; the message says whether anything was done.',
+  },
   STORE_DAMAGED: { rpc: -32022, exit: 125, about: 'The file of the store is damaged; it was left as it is.' },
   OUTPUT_UNREADABLE: { rpc: -32019, exit: 125, about: 'The output file of the job could not be read.' },
   CONFIG_INVALID: { rpc: -32021, exit: 78, about: 'The configuration file or a CORRAL_ variable cannot be used.' },

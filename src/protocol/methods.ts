@@ -111,7 +111,7 @@ interface Method {
   readonly repeat: 'safe' | 'once';
   /** Codes that it can answer with, beyond `generalErrors`. */
   readonly errors: readonly ErrorCode[];
-  /** Codes that its bulk report can name for single jobs. */
+  /** Codes that its report can name for single jobs. */
   readonly errorsPerJob?: readonly ErrorCode[];
   readonly params: z.ZodObject;
   readonly result: z.ZodObject;
@@ -125,6 +125,8 @@ export const generalErrors = [
   'INVALID_PARAMS',
   'FRAME_TOO_LARGE',
   'TOO_MANY_CALLS',
+  'STORE_FAILED',
+  'STORE_DAMAGED',
   'INTERNAL',
 ] as const satisfies readonly ErrorCode[];
 
@@ -139,7 +141,6 @@ const admissionErrors = [
   'DISK_LOW',
   'IDEMPOTENCY_MISMATCH',
   'SHUTTING_DOWN',
-  'STORE_FAILED',
 ] as const satisfies readonly ErrorCode[];
 
 /** Every method of the protocol: what goes in, what comes back. */
@@ -187,17 +188,7 @@ export const methods = {
     about:
       'What a submit would make of a job: every default filled in, with the policies in force and where each comes from. It is refused as a submit would be. Nothing is submitted.',
     repeat: 'safe',
-    errors: [
-      'SCOPE_CLOSED',
-      'GROUP_NOT_FOUND',
-      'PROFILE_NOT_FOUND',
-      'LIMIT_UNENFORCEABLE',
-      'QUEUE_FULL',
-      'DISK_LOW',
-      'IDEMPOTENCY_MISMATCH',
-      'SHUTTING_DOWN',
-      'STORE_FAILED',
-    ],
+    errors: admissionErrors,
     params: z.strictObject({ job: jobSpecSchema }),
     result: z.object({
       job: settledJobSchema,
@@ -330,7 +321,7 @@ export const methods = {
     about:
       'Ends jobs. Queued ones end without having run; to cancel one that has ended is no error and changes nothing. The answer does not wait for the end: `wait` does.',
     repeat: 'safe',
-    errors: ['STORE_FAILED'],
+    errors: [],
     errorsPerJob: ['JOB_NOT_FOUND'],
     params: z.strictObject({
       jobIds,
@@ -353,7 +344,7 @@ export const methods = {
   signal: {
     about: 'Sends a signal to every process of running jobs.',
     repeat: 'once',
-    errors: ['STORE_FAILED'],
+    errors: [],
     errorsPerJob: ['JOB_NOT_FOUND', 'JOB_NOT_RUNNING'],
     params: z.strictObject({ jobIds, signal: z.enum(signalNames) }),
     result: bulkReportSchema,
@@ -362,7 +353,7 @@ export const methods = {
     about:
       'Has jobs stand still: queued ones do not start, the processes of running ones are frozen. Their time limits stand still with them. To pause a paused job is no error and changes nothing.',
     repeat: 'safe',
-    errors: ['STORE_FAILED'],
+    errors: [],
     errorsPerJob: ['JOB_NOT_FOUND', 'JOB_NOT_RUNNING'],
     params: z.strictObject({ jobIds }),
     result: bulkReportSchema,
@@ -370,7 +361,7 @@ export const methods = {
   resume: {
     about: 'Has paused jobs go on where they were. To resume a job that is not paused is no error and changes nothing.',
     repeat: 'safe',
-    errors: ['STORE_FAILED'],
+    errors: [],
     errorsPerJob: ['JOB_NOT_FOUND', 'JOB_NOT_RUNNING'],
     params: z.strictObject({ jobIds }),
     result: bulkReportSchema,
@@ -379,14 +370,14 @@ export const methods = {
     about:
       'Changes a job that is queued. What is not named stays as it is, and so does what the job got from its profile. A job that has started is not changed any more.',
     repeat: 'once',
-    errors: ['JOB_NOT_FOUND', 'JOB_NOT_QUEUED', 'PROFILE_NOT_FOUND', 'LIMIT_UNENFORCEABLE', 'STORE_FAILED'],
+    errors: ['JOB_NOT_FOUND', 'JOB_NOT_QUEUED', 'PROFILE_NOT_FOUND', 'LIMIT_UNENFORCEABLE'],
     params: z.strictObject({ jobId: jobIdSchema, edit: jobEditSchema }),
     result: z.object({ job: jobViewSchema }),
   },
   move: {
     about: 'Moves queued jobs to another group, with their priority and their age.',
     repeat: 'safe',
-    errors: ['GROUP_NOT_FOUND', 'STORE_FAILED'],
+    errors: ['GROUP_NOT_FOUND'],
     errorsPerJob: ['JOB_NOT_FOUND', 'JOB_NOT_QUEUED', 'QUEUE_FULL'],
     params: z.strictObject({ jobIds, group: z.string() }),
     result: bulkReportSchema,
@@ -395,7 +386,7 @@ export const methods = {
     about:
       'Puts jobs that have ended back into their queues, as the same jobs with one more attempt to come. Earlier attempts and events stay, as far as a job keeps them. One that was never started waits for its dependencies again.',
     repeat: 'once',
-    errors: ['SHUTTING_DOWN', 'DISK_LOW', 'STORE_FAILED'],
+    errors: ['SHUTTING_DOWN', 'DISK_LOW'],
     errorsPerJob: ['SCOPE_CLOSED', 'JOB_NOT_FOUND', 'JOB_RUNNING', 'GROUP_NOT_FOUND', 'QUEUE_FULL'],
     params: z.strictObject({ jobIds }),
     result: bulkReportSchema,
@@ -404,7 +395,7 @@ export const methods = {
     about:
       'A job reports how far it is. Neither of both is no report. The newest is kept; of those that come in quick succession, not every one is an event.',
     repeat: 'safe',
-    errors: ['JOB_NOT_FOUND', 'JOB_NOT_RUNNING', 'STORE_FAILED'],
+    errors: ['JOB_NOT_FOUND', 'JOB_NOT_RUNNING'],
     params: z
       .strictObject({ ...reporter, ...progressReport })
       .refine(
@@ -417,14 +408,14 @@ export const methods = {
     about:
       'A job reports its result, which is durable when this is answered. It belongs to the attempt; the last one counts.',
     repeat: 'safe',
-    errors: ['JOB_NOT_FOUND', 'JOB_NOT_RUNNING', 'STORE_FAILED'],
+    errors: ['JOB_NOT_FOUND', 'JOB_NOT_RUNNING'],
     params: z.strictObject({ ...reporter, value: resultReport }),
     result: none,
   },
   remove: {
     about: 'Deletes the record, the events and the output of jobs that have ended.',
     repeat: 'once',
-    errors: ['STORE_FAILED'],
+    errors: [],
     errorsPerJob: ['JOB_NOT_FOUND', 'JOB_RUNNING'],
     params: z.strictObject({ jobIds }),
     result: bulkReportSchema,
@@ -439,7 +430,7 @@ export const methods = {
   'stuck.reset': {
     about: `Ends running jobs that may be stuck, at most ${maxJobIds}, with cause \`reset\`: SIGTERM, the grace of each but at most ${maxResetGraceMs / 1_000} s, SIGKILL. Answers when every process of theirs is gone, or 15 s after the longest grace.`,
     repeat: 'once',
-    errors: ['STORE_FAILED'],
+    errors: [],
     params: z
       .strictObject({
         ...stuckCriteria,
@@ -462,7 +453,7 @@ export const methods = {
     about:
       'Makes a group. What is not named has its default: one slot, 10,000 jobs that may wait, no rate, `auto`. A group that is there already just so is no error.',
     repeat: 'safe',
-    errors: ['GROUP_EXISTS', 'TOO_MANY_GROUPS', 'STORE_FAILED'],
+    errors: ['GROUP_EXISTS', 'TOO_MANY_GROUPS'],
     params: z.strictObject({ name: groupNameSchema, ...groupSettings }),
     result: z.object({ group: groupViewSchema }),
   },
@@ -470,7 +461,7 @@ export const methods = {
     about:
       'Changes settings of a group. What is not named stays as it is. More slots take effect at once, fewer as jobs end.',
     repeat: 'safe',
-    errors: ['GROUP_NOT_FOUND', 'STORE_FAILED'],
+    errors: ['GROUP_NOT_FOUND'],
     params: z.strictObject({ name: z.string(), ...groupSettings }),
     result: z.object({ group: groupViewSchema }),
   },
@@ -478,7 +469,7 @@ export const methods = {
     about:
       'Removes a group that has no job that has not ended. The records of those that have keep its name. The group `default` stays: to remove it is `INVALID_PARAMS`.',
     repeat: 'once',
-    errors: ['GROUP_NOT_FOUND', 'GROUP_NOT_EMPTY', 'STORE_FAILED'],
+    errors: ['GROUP_NOT_FOUND', 'GROUP_NOT_EMPTY'],
     params: z.strictObject({ name: z.string() }),
     result: z.object({ name: z.string() }),
   },
@@ -486,7 +477,7 @@ export const methods = {
     about:
       'Starts the next job of a `manual` group, by priority, then age, if a slot is free. Where none can be started, the answer has `started` 0, and `message` says why; that is no error. Of an `auto` group it is `INVALID_PARAMS`.',
     repeat: 'once',
-    errors: ['GROUP_NOT_FOUND', 'STORE_FAILED'],
+    errors: ['GROUP_NOT_FOUND'],
     params: z.strictObject({ name: z.string() }),
     result: runPendingSchema,
   },
@@ -494,7 +485,7 @@ export const methods = {
     about:
       'Has a group start nothing more, until `group.resume`. Its running jobs are paused too, unless they may go on.',
     repeat: 'safe',
-    errors: ['GROUP_NOT_FOUND', 'STORE_FAILED'],
+    errors: ['GROUP_NOT_FOUND'],
     params: z.strictObject({
       name: z.string(),
       running: z
@@ -508,7 +499,7 @@ export const methods = {
     about:
       'Has a group start jobs again. The jobs that were paused with it go on; those that were paused by themselves stay so.',
     repeat: 'safe',
-    errors: ['GROUP_NOT_FOUND', 'STORE_FAILED'],
+    errors: ['GROUP_NOT_FOUND'],
     params: z.strictObject({ name: z.string() }),
     result: z.object({ group: groupViewSchema, report: bulkReportSchema.describe('On the jobs that go on.') }),
   },
@@ -526,7 +517,7 @@ export const methods = {
     about:
       'Opens a scope: a bag of jobs that end when it is closed, or when this connection ends, whichever comes first. A client whose connection was lost because the daemon restarted says it again with the same id, within 10 s, and goes on.',
     repeat: 'safe',
-    errors: ['SCOPE_CLOSED', 'TOO_MANY_SCOPES', 'SHUTTING_DOWN', 'STORE_FAILED'],
+    errors: ['SCOPE_CLOSED', 'TOO_MANY_SCOPES', 'SHUTTING_DOWN'],
     params: z.strictObject({
       scope: scopeIdSchema
         .optional()
@@ -541,7 +532,8 @@ export const methods = {
     about:
       'Ends all jobs of a scope at once, with cause `scope`: queued ones without having run, the others with their own grace. It takes no more jobs. Answers when all have ended, or after `holdMs`.',
     repeat: 'safe',
-    errors: ['SCOPE_NOT_FOUND', 'STORE_FAILED'],
+    errors: ['SCOPE_NOT_FOUND'],
+    errorsPerJob: ['JOB_RUNNING', 'JOB_UNKILLABLE'],
     params: z.strictObject({
       scope: scopeIdSchema,
       holdMs: holdMs.describe(`How long the answer may wait, in ms. Absent: ${maxHoldMs}.`),
@@ -552,6 +544,7 @@ export const methods = {
     about: 'What became of the jobs of a scope. Kept for 24 h after it was closed, of the newest 1,000 that were.',
     repeat: 'safe',
     errors: ['SCOPE_NOT_FOUND'],
+    errorsPerJob: ['JOB_RUNNING', 'JOB_UNKILLABLE'],
     params: z.strictObject({ scope: scopeIdSchema }),
     result: scopeReportSchema,
   },
@@ -629,6 +622,12 @@ export type MethodName = keyof typeof methods;
 export type MethodParams<M extends MethodName> = z.input<(typeof methods)[M]['params']>;
 export type ParsedParams<M extends MethodName> = z.output<(typeof methods)[M]['params']>;
 export type MethodResult<M extends MethodName> = z.output<(typeof methods)[M]['result']>;
+
+/** Whether clients are told that a method can answer with this code. */
+export function isListed(code: ErrorCode, method: MethodName): boolean {
+  const { errors }: Method = methods[method];
+  return errors.includes(code) || generalErrors.some((general) => general === code);
+}
 
 export function isMethodName(name: string): name is MethodName {
   return Object.hasOwn(methods, name);

@@ -146,3 +146,38 @@ test('a reader of attach that goes away costs the reader alone; one of run costs
   assert.equal(head(`run -c '${noisy}'`), 'line\n141\n');
   assert.equal(JSON.parse((await cli.run(['show', '2', '--json'])).stdout).status, 'cancelled');
 });
+
+test('run and attach say once why their job waits, and then nothing more', async (t) => {
+  const { cli, line, goOn } = await jobInTwoParts(t);
+  await cli.run(['group', 'set', 'default', '--parallel', '1']);
+  await cli.run(['submit', '-c', line]);
+  const run = cli.spawn(['run', '-c', 'echo three']);
+  const outcomes = [outcomeOf(run)];
+  await once(run.stderr ?? run, 'data');
+  const attach = cli.spawn(['attach', '2']);
+  outcomes.push(outcomeOf(attach));
+  await once(attach.stderr ?? attach, 'data');
+  goOn();
+  const stderr = 'corral: job 2 is queued: the slot of group "default" is in use. See: corral show 2\n';
+  for (const outcome of outcomes) assert.deepEqual(await outcome, { code: 0, stdout: 'three\n', stderr });
+});
+
+test('control: run says nothing of a job that runs, however long it shows nothing', async (t) => {
+  const cli = new CommandLine(t);
+  assert.deepEqual(await cli.run(['run', '--retries', '1', '-c', 'sleep 1.5']), { code: 0, stdout: '', stderr: '' });
+});
+
+test('run says of each retry when it will be', async (t) => {
+  const cli = new CommandLine(t, { CORRAL_JOBS_RETRY_JITTER: '0' });
+  const delays = ['--retry-delay', '4s', '--retry-max-delay', '4s'];
+  const run = cli.spawn(['run', '--retries', '5', ...delays, '-c', 'echo try; exit 3']);
+  const outcome = outcomeOf(run);
+  for (const _ of ['after the first attempt', 'after the second']) await once(run.stderr ?? run, 'data');
+  run.kill('SIGINT');
+  const { code, stdout, stderr } = await outcome;
+  assert.deepEqual([code, stdout], [130, 'try\ntry\n']);
+  const [first, second, ...rest] = stderr.split('\n');
+  assert.match(first ?? '', /^corral: job 1: attempt 1 failed \(exit 3\); the next is in [123]\.\ds$/);
+  assert.match(second ?? '', /^corral: job 1: attempt 2 failed \(exit 3\); the next is in [1-4]\.\ds$/);
+  assert.deepEqual(rest, ['corral: cancelling job 1; once more to kill it', '']);
+});

@@ -1,12 +1,14 @@
 /** A lease counts while nobody is attached, and only then. */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { describe, test } from 'node:test';
+import fs from 'node:fs';
+import { describe, type TestContext, test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Client } from '../../src/client/index.ts';
 import { CommandLine, outcomeOf } from '../support/cli.ts';
-import { startDaemon } from '../support/daemon.ts';
+import { type DaemonUnderTest, startDaemon } from '../support/daemon.ts';
 import { pidsWith, sleepToken } from '../support/processes.ts';
+import { waitFor } from '../support/wait-for.ts';
 
 /** Attached jobs are looked at after this much: several of their leases. */
 const leaseMs = 400;
@@ -72,6 +74,50 @@ describe('a running job with a lease', () => {
     assert.equal((await client.get(1)).status, 'running');
     await seenToEnd(client, 1);
     assert.equal((await client.get(1)).cause, 'lease');
+  });
+});
+
+/** Client `early` holds a call on jobs 1 and 2 from before job 1 ended to after it was run again. Its second life has a lease. */
+async function runAgainUnderACall(t: TestContext) {
+  const { daemon, client } = await startDaemon(t, { parallel: 2 });
+  const gate = `${daemon.dir}/gate`;
+  const sleep = `exec sleep ${sleepToken()}`;
+  await client.submit({ shell: `[ -e ${gate} ] && ${sleep}; until [ -e ${gate} ]; do sleep 0.02; done`, leaseMs });
+  await client.submit({ shell: sleep });
+  const early = await attachedClient(daemon, [1, 2]);
+  fs.writeFileSync(gate, '');
+  await seenToEnd(client, 1);
+  assert.equal((await client.get(1)).status, 'completed');
+  assert.equal((await client.retry(1)).done, 1);
+  await waitFor('it runs again', async () => (await client.get(1)).status === 'running');
+  return { daemon, client, early };
+}
+
+/** A client that holds `wait`. The daemon knows of the call. */
+async function attachedClient(daemon: DaemonUnderTest, jobIds: readonly number[]): Promise<Client> {
+  const client = await daemon.client();
+  client.wait(jobIds).catch(() => undefined); // It is closed below.
+  await client.status(); // Calls of one connection are taken in order.
+  return client;
+}
+
+describe('the lease of a job that was run again', () => {
+  test('does not run while a call is held on it and others that was begun before', async (t) => {
+    const { client, early } = await runAgainUnderACall(t);
+    await delay(longMs);
+    assert.equal((await client.get(1)).status, 'running');
+    early.close();
+    await waitFor('its lease is over', async () => (await client.get(1)).cause === 'lease');
+  });
+
+  test('does not run while a client is attached, when a call that was begun before ends', async (t) => {
+    const { daemon, client, early } = await runAgainUnderACall(t);
+    const late = await attachedClient(daemon, [1]);
+    early.close();
+    await delay(longMs);
+    assert.equal((await client.get(1)).status, 'running');
+    late.close();
+    await waitFor('its lease is over', async () => (await client.get(1)).cause === 'lease');
   });
 });
 

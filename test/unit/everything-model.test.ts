@@ -42,6 +42,7 @@ import {
 } from '../../src/daemon/core/index.ts';
 import { builtInDefaults } from '../../src/daemon/core/profiles.ts';
 import { frameLimits, type JobSpec } from '../../src/protocol/index.ts';
+import { refusalsOf } from '../support/listed-codes.ts';
 import { groupOf, instant } from '../support/records.ts';
 
 const groups = ['default', 'b'];
@@ -50,7 +51,7 @@ const scopes = ['s1', 's2', 's3'];
 /** Of a command, each number picks among what there is. */
 type Command =
   | {
-      readonly do: 'submit';
+      readonly do: 'submit' | 'settle';
       readonly spec: Partial<JobSpec>;
       readonly after: readonly number[];
       readonly scope: number;
@@ -66,17 +67,27 @@ type Command =
   | { readonly do: 'process'; readonly what: ProcessVerb; readonly pick: number }
   | { readonly do: 'edit'; readonly pick: number; readonly edit: object }
   | { readonly do: 'move'; readonly pick: number; readonly to: number }
-  | { readonly do: 'report'; readonly pick: number; readonly percent: number }
+  | { readonly do: 'report' | 'call'; readonly pick: number; readonly percent: number }
   | { readonly do: 'disk'; readonly shortage: string | null }
   | { readonly do: 'resetStuck' | 'shutdown' | 'restart' | 'sampled' };
-type JobsVerb = 'cancel' | 'kill' | 'pause' | 'resume' | 'retry' | 'remove' | 'attached' | 'detached' | 'heartbeat';
+type JobsVerb =
+  | 'cancel'
+  | 'kill'
+  | 'signal'
+  | 'pause'
+  | 'resume'
+  | 'retry'
+  | 'remove'
+  | 'attached'
+  | 'detached'
+  | 'heartbeat';
 type ProcessVerb = 'launched' | 'failed' | 'noSpace' | 'exit0' | 'exit1' | 'strays' | 'emptied' | 'measured' | 'kept';
 
 const ms = fc.constantFrom(1, 50, 100, 300);
 const maybe = <T>(arbitrary: fc.Arbitrary<T>) => fc.option(arbitrary, { nil: undefined, freq: 2 });
 const spec = fc
   .record({
-    group: fc.constantFrom(...groups),
+    group: fc.oneof({ weight: 30, arbitrary: fc.constantFrom(...groups) }, { weight: 1, arbitrary: fc.constant('c') }),
     priority: maybe(fc.integer({ min: -1, max: 1 })),
     delayMs: maybe(ms),
     startAt: maybe(fc.integer({ min: 0, max: 3_000 }).map((wallMs) => new Date(wallMs).toISOString())),
@@ -104,7 +115,18 @@ const spec = fc
     return clean as Partial<JobSpec>;
   });
 const pick = fc.nat({ max: 30 });
-const verbs: JobsVerb[] = ['cancel', 'kill', 'pause', 'resume', 'retry', 'remove', 'attached', 'detached', 'heartbeat'];
+const verbs: JobsVerb[] = [
+  'cancel',
+  'kill',
+  'signal',
+  'pause',
+  'resume',
+  'retry',
+  'remove',
+  'attached',
+  'detached',
+  'heartbeat',
+];
 const outcomes: ProcessVerb[] = ['launched', 'launched', 'launched', 'failed', 'noSpace'];
 const ends: ProcessVerb[] = ['exit0', 'exit1', 'strays', 'emptied', 'emptied', 'measured', 'kept'];
 const settings = fc.oneof(
@@ -123,6 +145,7 @@ const edit = fc.oneof(
 const just = <T>(value: T) => fc.constant(value);
 const weighed: readonly [number, fc.Arbitrary<Command>][] = [
   [8, fc.record({ do: just('submit' as const), spec, after: fc.array(pick, { maxLength: 2 }), scope: fc.nat(8) })],
+  [1, fc.record({ do: just('settle' as const), spec, after: fc.array(pick, { maxLength: 2 }), scope: fc.nat(8) })],
   [
     8,
     fc.record({ do: just('jobs' as const), type: fc.constantFrom(...verbs), picks: fc.array(pick, { maxLength: 3 }) }),
@@ -148,7 +171,14 @@ const weighed: readonly [number, fc.Arbitrary<Command>][] = [
   [7, fc.record({ do: just('process' as const), what: fc.constantFrom(...ends), pick })],
   [5, fc.record({ do: just('edit' as const), pick, edit })],
   [1, fc.record({ do: just('move' as const), pick, to: pick })],
-  [3, fc.record({ do: just('report' as const), pick, percent: fc.integer({ min: 0, max: 3 }) })],
+  [
+    3,
+    fc.record({
+      do: fc.constantFrom('report' as const, 'report', 'call'),
+      pick,
+      percent: fc.integer({ min: 0, max: 3 }),
+    }),
+  ],
   [1, fc.record({ do: just('disk' as const), shortage: fc.constantFrom(null, 'Full.') })],
   [2, just({ do: 'sampled' as const })],
   [1, fc.record({ do: fc.constantFrom('resetStuck' as const, 'shutdown', 'restart', 'restart') })],
@@ -183,9 +213,8 @@ class World {
   readonly known = new Set<string>();
   inbox: Event[] = [];
   sampling: { jobId: number; attempt: number }[] = [];
-  /** Calls that clients hold, each on a job in one of its lives. */
-  readonly holds: { readonly jobId: number; readonly life: number }[] = [];
-  readonly lives = new Map<number, number>();
+  /** Calls that clients hold, each with its jobs. */
+  readonly holds: (readonly number[])[] = [];
   monoMs = 0;
   offsetMs = 0;
   clockWasSet = false;
@@ -210,6 +239,10 @@ class World {
     return index > 10 ? Math.max(1, known - (index % 4)) : 1 + (index % Math.max(1, known));
   }
 
+  callsOn(jobId: number): number {
+    return this.holds.filter((jobIds) => jobIds.includes(jobId)).length;
+  }
+
   endedOf(jobIds: readonly number[]): EndedJobs {
     const found = jobIds.flatMap((id) => (this.state.live.has(id) ? [] : (this.newest.get(id) ?? [])));
     return new Map(found.map((job) => [job.id, { ...job, client: noClient }]));
@@ -223,7 +256,7 @@ class World {
       );
       return { ...event, ended: new Map([...this.endedOf(dependencies), ...ended]) };
     }
-    if (event.type === 'submit')
+    if (event.type === 'submit' || event.type === 'settle')
       return { ...event, ended: this.endedOf(event.definitions.flatMap(({ after }) => after)) };
     if (event.type === 'openScope') return { ...event, isKnown: this.known.has(event.scope) };
     return 'ended' in event && 'jobIds' in event ? { ...event, ended: this.endedOf(event.jobIds) } : event;
@@ -239,7 +272,11 @@ class World {
       all.push(decision);
       for (const change of decision.changes) this.checkChange(change);
     };
-    for (const event of events) take(decide(this.state, this.withFacts(event), this.now()));
+    for (const event of events) {
+      const decision = decide(this.state, this.withFacts(event), this.now());
+      this.checkAnswer(event, decision);
+      take(decision);
+    }
     take(schedule(this.state, 'scan', this.now()));
     take(settleScopes(this.state));
     if (before !== null) {
@@ -254,6 +291,13 @@ class World {
         if (!asksForRecord(event)) take(decide(this.state, this.withFacts(event), this.now()));
     }
     for (const decision of all) this.carryOut(decision);
+  }
+
+  checkAnswer(event: Event, { effects }: Decision): void {
+    for (const { method, code, isListed } of refusalsOf(event, effects)) {
+      assert.ok(isListed, `${method} is refused with ${code}, which its list in src/protocol/methods.ts does not name`);
+      this.reach(`${method}: ${code}`);
+    }
   }
 
   checkChange(change: Change): void {
@@ -280,7 +324,6 @@ class World {
       if (change.kind !== 'job') continue;
       const { before, after } = change;
       if (isLasting(change)) this.stored.set(after.id, after);
-      if (before !== null && hasEnded(before.phase)) this.lives.set(after.id, (this.lives.get(after.id) ?? 0) + 1);
       if (before === null || before.phase.status === after.phase.status) continue;
       const count = this.counts.get(after.definition.group);
       if (count === undefined) continue;
@@ -329,28 +372,28 @@ class World {
     const request = 1;
     const ended = new Map();
     switch (one.do) {
-      case 'submit': {
+      case 'submit':
+      case 'settle': {
         const after = this.newest.size === 0 ? [] : one.after.map((index) => this.pickJob(index));
         const scope = scopes[one.scope];
         const spec = { command: ['x'], env: {}, cwd: '/', ...one.spec, after, ...(scope ? { scope } : {}) };
-        return [{ type: 'submit', request, definitions: [definitionFrom(spec)], known: new Map(), ended }];
+        return [{ type: one.do, request, definitions: [definitionFrom(spec)], known: new Map(), ended }];
       }
       case 'jobs': {
         const jobIds = [...new Set(one.picks.map((index) => this.pickJob(index)))];
         if (one.type === 'attached') {
-          const [id] = jobIds.filter((jobId) => this.state.live.has(jobId));
-          if (id === undefined) return [];
-          this.holds.push({ jobId: id, life: this.lives.get(id) ?? 0 });
-          return [{ type: 'attached', jobIds: [id] }];
+          this.holds.push(jobIds);
+          return [{ type: 'attached', jobIds }];
         }
         if (one.type === 'detached') {
-          const id = this.holds.shift()?.jobId;
-          return id === undefined ? [] : [{ type: 'detached', jobIds: [id] }];
+          const [held] = this.holds.splice((one.picks[0] ?? 0) % Math.max(1, this.holds.length), 1);
+          return held === undefined ? [] : [{ type: 'detached', jobIds: held }];
         }
         if (one.type === 'cancel' || one.type === 'kill') {
           const mode = one.type === 'kill' ? 'kill' : 'graceful';
           return [{ type: 'cancel', request, jobIds, mode, ended }];
         }
+        if (one.type === 'signal') return [{ type: 'signal', request, jobIds, ended, signal: 'SIGHUP' }];
         return [{ type: one.type, request, jobIds, ended }];
       }
       case 'group': {
@@ -375,6 +418,10 @@ class World {
       case 'report': {
         const report = { kind: 'progress' as const, percent: one.percent, message: null };
         return [{ type: 'reportsRead', reports: new Map([[this.pickJob(one.pick), [report]]]) }];
+      }
+      case 'call': {
+        const report = { kind: 'progress' as const, percent: one.percent, message: null };
+        return [{ type: 'report', request, jobId: this.pickJob(one.pick), attempt: null, report }];
       }
       case 'disk':
         return [{ type: 'diskChecked', shortage: one.shortage }];
@@ -497,9 +544,6 @@ class World {
       const process = this.processes.get(id);
       assert.equal(this.newest.get(id), job, `job ${id} is the newest of its records`);
       assert.equal(holdsSlot(phase.status), process !== undefined, `job ${id} is ${phase.status}`);
-      const isHold = (one: { jobId: number; life: number }) =>
-        one.jobId === id && one.life === (this.lives.get(id) ?? 0);
-      assert.equal(job.client.attached, this.holds.filter(isHold).length, `calls held on job ${id}`);
       const group = state.groups.get(definition.group);
       const scopeStatus = definition.scope === null ? 'open' : state.scopes.get(definition.scope)?.scope.phase.status;
       const isDoomed = phase.status === 'stopping' || (phase.status === 'starting' && phase.stopRequested !== null);
@@ -533,7 +577,7 @@ class World {
           assert.equal(currentAttempt(job).cause, null);
           assert.equal(phase.paused !== null, isPaused(job), `job ${id} is paused`);
           assert.equal(process?.frozen, phase.paused !== null, `the processes of job ${id} stand still`);
-          const hasLease = definition.policies.leaseMs !== null && job.client.attached === 0;
+          const hasLease = definition.policies.leaseMs !== null && this.callsOn(id) === 0;
           assert.equal(phase.leaseUntilMonoMs !== null, hasLease, `the lease of job ${id}`);
           break;
         }
@@ -553,6 +597,8 @@ class World {
       });
       assert.ok(isDeepStrictEqual(lasting(stored), lasting(job)), `the store has what is lasting of job ${id}`);
     }
+    const called = [...new Set(this.holds.flat())].map((id) => [id, this.callsOn(id)] as const);
+    assert.deepEqual(state.calls, new Map(called), 'calls that are held, and none that are over');
     for (const [name, group] of state.groups) {
       const here = live.filter(({ definition }) => definition.group === name);
       assert.equal(group.queued, here.filter(({ phase }) => phase.status === 'queued').length, 'queued');
@@ -630,6 +676,7 @@ function fingerprint(state: State): object {
     admission: state.admission,
     retryPace: state.retryPace,
     live: [...state.live].sort(byId),
+    calls: [...state.calls].sort(byId),
     groups: [...state.groups].map(([name, { ready, ...rest }]) => [name, { ...rest }]),
     dependents: [...state.dependents].sort(byId).map(([id, jobIds]) => [id, [...jobIds].sort((a, b) => a - b)]),
     scopes: [...state.scopes]
@@ -650,7 +697,7 @@ test('whatever happens: no attempt twice, no end told twice, no job stuck, no al
         world.clockWasSet ||= clockJumpMs !== 0;
         const events: Event[] = [];
         for (const one of commands) {
-          if (one.do === 'restart' || (one.do === 'jobs' && one.type === 'attached')) {
+          if (one.do === 'restart') {
             world.settle(events.splice(0), false);
             world.settle(world.events(one), false);
           } else {
@@ -670,6 +717,8 @@ test('whatever happens: no attempt twice, no end told twice, no job stuck, no al
   );
   for (const what of ['undone', 'restart'])
     assert.ok((reached.get(what) ?? 0) > 20, `control: the runs reach "${what}"`);
+  const refusals = [...reached.keys()].filter((what) => what.includes(': '));
+  assert.ok(refusals.length > 25, `control: the runs reach many refusals: ${refusals}`);
   for (const what of [
     'queued',
     'starting',

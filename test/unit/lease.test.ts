@@ -153,9 +153,93 @@ describe('a lease', () => {
   });
 });
 
+function exited(jobId: number): Event {
+  return { type: 'leaderExited', jobId, exit: { code: 0, signal: null }, remaining: 0, usage: noUsage };
+}
+
+/** Ends job `id`, has it run again and starts it, all at one time. */
+function rerun(state: State, id: number, atMs: number): void {
+  happen(state, [atMs, exited(id)]);
+  comeBack(state, id, atMs);
+}
+
+/** As the store has it: nothing is known of its clients. */
+function comeBack(state: State, id: number, atMs: number): void {
+  assert.ok(!state.live.has(id));
+  const phase = { status: 'completed', cause: 'exit', finishedWallMs: atMs } as const;
+  const ended = { ...jobOf(id, { idle: null, leaseMs }), phase };
+  happen(state, [atMs, { type: 'retry', request: 1, jobIds: [id], ended: new Map([[id, ended]]) }]);
+  start(state, id, atMs);
+}
+
+function start(state: State, id: number, atMs: number): void {
+  apply(state, schedule(state, 'scan', instant(atMs)).changes);
+  happen(state, [atMs, { type: 'launched', jobId: id, leader }]);
+}
+
+describe('the lease of a job that has ended and is run again', () => {
+  test('does not run when a call of its first life ends while a client is attached to its second', () => {
+    const state = running();
+    happen(state, [2_000, attached]);
+    rerun(state, 1, 3_000);
+    happen(state, [4_000, attached], [5_000, detached]);
+    assert.equal(nextDeadline(state), null);
+    happen(state, [6_000, detached]);
+    assert.equal(nextDeadline(state), 6_000 + leaseMs);
+  });
+
+  test('does not run while a call is held that was begun in its first life', () => {
+    const state = running();
+    happen(state, [2_000, attached]);
+    rerun(state, 1, 3_000);
+    assert.equal(nextDeadline(state), null);
+    assert.equal(lastClientMonoMs(state, job(state), instant(9_000)), 9_000);
+    happen(state, [10_000, beat], [11_000, detached]);
+    assert.equal(nextDeadline(state), 11_000 + leaseMs);
+  });
+
+  test('does not run while a call is held that was begun between its lives', () => {
+    const state = running();
+    happen(state, [2_000, exited(1)], [3_000, attached]);
+    comeBack(state, 1, 4_000);
+    assert.equal(nextDeadline(state), null);
+  });
+
+  test('begins with its launch when the calls of its first life ended before', () => {
+    const state = running();
+    happen(state, [2_000, attached], [3_000, exited(1)], [4_000, detached]);
+    comeBack(state, 1, 5_000);
+    assert.equal(nextDeadline(state), 5_000 + leaseMs);
+  });
+});
+
+test('a call that names a job twice is one call, and nothing is kept of calls that are over, whatever they named', () => {
+  const state = running();
+  const twice = [1, 1, 99];
+  happen(state, [2_000, { type: 'attached', jobIds: twice }], [2_500, attached]);
+  assert.deepEqual(
+    [...state.calls],
+    [
+      [1, 2],
+      [99, 1],
+    ],
+  );
+  happen(state, [3_000, { type: 'detached', jobIds: twice }]);
+  assert.equal(nextDeadline(state), null);
+  happen(state, [4_000, exited(1)]);
+  happen(
+    state,
+    [5_000, { type: 'remove', request: 1, jobIds: [1], ended: new Map([[1, jobOf(1)]]) }],
+    [6_000, detached],
+  );
+  assert.deepEqual([...state.calls], []);
+  happen(state, [7_000, detached]);
+  assert.deepEqual([...state.calls], [], 'control: one that was never counted is not taken away');
+});
+
 test('when a client was last seen: now while one is attached, else the last detach or heartbeat, else never', () => {
   const state = running();
-  const at = (monoMs: number) => lastClientMonoMs(job(state), instant(monoMs));
+  const at = (monoMs: number) => lastClientMonoMs(state, job(state), instant(monoMs));
   assert.equal(at(5_000), null);
   happen(state, [6_000, attached]);
   assert.equal(at(7_000), 7_000);
@@ -205,4 +289,68 @@ test('whatever clients do, the lease is what a small model says', () => {
       }
     }),
   );
+});
+
+type Step = { readonly laterMs: number } & (
+  | { readonly do: 'begin'; readonly jobIds: readonly number[] }
+  | { readonly do: 'end' | 'beat' | 'over' | 'again'; readonly pick: number }
+);
+
+const jobIds = [1, 2, 3];
+const step: fc.Arbitrary<Step> = fc.oneof(
+  fc.record({
+    laterMs: fc.nat(1_000),
+    do: fc.constant('begin' as const),
+    jobIds: fc.subarray(jobIds, { minLength: 1 }),
+  }),
+  fc.record({ laterMs: fc.nat(1_000), do: fc.constantFrom('end' as const, 'beat', 'over', 'again'), pick: fc.nat() }),
+);
+
+test('calls begin and end, jobs end and are run again: a lease runs exactly where no call is held', () => {
+  let overOldCalls = 0;
+  fc.assert(
+    fc.property(fc.array(step, { maxLength: 60, size: 'max' }), (steps) => {
+      const state = emptyState();
+      const jobs = jobIds.map((id) => jobOf(id, { idle: null, leaseMs }));
+      apply(state, [{ kind: 'group', before: null, after: groupOf('default', { parallel: jobIds.length }) }]);
+      apply(
+        state,
+        jobs.map((after) => ({ kind: 'job', before: null, after })),
+      );
+      let nowMs = 0;
+      for (const id of jobIds) start(state, id, nowMs);
+      const renewedMs = new Map(jobIds.map((id) => [id, nowMs]));
+      const calls: (readonly number[])[] = [];
+      const isHeld = (id: number) => calls.some((named) => named.includes(id));
+      for (const one of steps) {
+        nowMs += one.laterMs;
+        const id = 'pick' in one ? (jobIds[one.pick % jobIds.length] ?? 1) : 1;
+        if (one.do === 'begin') {
+          calls.push(one.jobIds);
+          happen(state, [nowMs, { type: 'attached', jobIds: one.jobIds }]);
+          for (const named of one.jobIds) renewedMs.set(named, nowMs);
+        } else if (one.do === 'end') {
+          const [call] = calls.splice(one.pick % Math.max(1, calls.length), 1);
+          if (call === undefined) continue;
+          happen(state, [nowMs, { type: 'detached', jobIds: call }]);
+          for (const named of call) renewedMs.set(named, nowMs);
+        } else if (one.do === 'over') {
+          happen(state, [nowMs, exited(id)]);
+        } else if (one.do === 'again' && !state.live.has(id)) {
+          if (isHeld(id)) overOldCalls += 1;
+          comeBack(state, id, nowMs);
+          renewedMs.set(id, nowMs);
+        } else if (one.do === 'beat') {
+          happen(state, [nowMs, { ...beat, jobIds: [id] }]);
+          renewedMs.set(id, nowMs);
+        }
+        for (const { id: live, phase } of state.live.values()) {
+          const lease = isHeld(live) ? null : (renewedMs.get(live) ?? 0) + leaseMs;
+          assert.equal(phase.status === 'running' && phase.leaseUntilMonoMs, lease, `the lease of job ${live}`);
+        }
+        assert.deepEqual(new Set(state.calls.keys()), new Set(calls.flat()), 'nothing is kept of calls that are over');
+      }
+    }),
+  );
+  assert.ok(overOldCalls > 20, `control: jobs are run again under calls that are held: ${overOldCalls}`);
 });

@@ -49,6 +49,7 @@ describe('what a submit would come to', () => {
     const paused = { ...stateOf(), admission: { pausedFor: 'no room' } };
     assert.equal(settle(stateOf(), { group: 'nix' }), 'GROUP_NOT_FOUND');
     assert.equal(settle(stateOf(0), {}), 'QUEUE_FULL');
+    assert.equal(settle(stateOf(), { after: [99] }), 'JOB_NOT_FOUND');
     assert.equal(settle(stateOf(), { command: ['false'], idempotencyKey: 'taken' }), 'IDEMPOTENCY_MISMATCH');
     assert.equal(settle(paused, {}), 'DISK_LOW');
     assert.equal(settle({ ...stateOf(), admission: 'closing' }, {}), 'SHUTTING_DOWN');

@@ -8,6 +8,7 @@ import { CorralError } from '../../protocol/index.ts';
 import type { Client } from '../index.ts';
 import { exitCodeOf, exitCodes, explainEnd } from './exit-code.ts';
 import { ReaderGoneError, say, sayDropped, sayGone, write } from './print.ts';
+import { sayWhyItWaits } from './why-it-waits.ts';
 
 export interface AttachedJob {
   readonly id: number;
@@ -36,9 +37,11 @@ export async function stayAttached(
   options: AttachOptions,
 ): Promise<number> {
   const signals = new Signals(client);
+  const over = new AbortController();
   const finding = find();
   const staying = finding.then((job) => {
     signals.aimAt(job.id);
+    void sayWhyItWaits(client, job.id, over.signal);
     return showUntilEnded(client, job, signals, options);
   });
   try {
@@ -46,6 +49,8 @@ export async function stayAttached(
     if (outcome !== 'hangup') return outcome;
   } catch (error) {
     if (!(error instanceof ReaderGoneError && error.reader === 'terminal')) throw error;
+  } finally {
+    over.abort();
   }
   return await detach(finding, signals);
 }

@@ -117,15 +117,19 @@ export function printTable(header: readonly string[], rows: readonly (readonly s
 export function outcome(job: JobView): string {
   if (job.unkillable) return 'unkillable';
   if (job.paused) return 'paused';
-  switch (job.cause) {
-    case null:
-      return job.status === 'queued' && job.retries > 0 ? nextRetry(job) : '-';
+  if (job.cause === null) return job.status === 'queued' && job.retries > 0 ? nextRetry(job) : '-';
+  return endOf(job);
+}
+
+/** How an attempt, or a job, has ended. */
+export function endOf({ cause, exitCode, signal }: Pick<JobView, 'cause' | 'exitCode' | 'signal'>): string {
+  switch (cause) {
     case 'exit':
-      return `exit ${job.exitCode ?? '?'}`;
+      return `exit ${exitCode ?? '?'}`;
     case 'signal':
-      return job.signal ?? 'signal';
+      return signal ?? 'signal';
     default:
-      return job.cause;
+      return cause ?? '-';
   }
 }
 

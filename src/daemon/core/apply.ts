@@ -68,6 +68,8 @@ function applyOne(state: State, change: Change): void {
     case 'retryPace':
       state.retryPace = change.after;
       return;
+    case 'calls':
+      return countCalls(state, change.jobIds, change.by);
     case 'jobRemoved': // Only ended jobs are removed, and those are not in the state.
     case 'note':
       return;
@@ -97,9 +99,19 @@ function takeBack(state: State, change: Change): void {
     case 'retryPace':
       state.retryPace = change.before;
       return;
+    case 'calls':
+      return countCalls(state, change.jobIds, change.by === 1 ? -1 : 1);
     case 'jobRemoved':
     case 'note':
       return;
+  }
+}
+
+function countCalls(state: State, jobIds: readonly number[], by: 1 | -1): void {
+  for (const jobId of jobIds) {
+    const calls = (state.calls.get(jobId) ?? 0) + by;
+    if (calls === 0) state.calls.delete(jobId);
+    else state.calls.set(jobId, calls);
   }
 }
 

@@ -21,6 +21,8 @@ export type Change =
   | { readonly kind: 'groupRemoved'; readonly was: GroupState }
   | { readonly kind: 'bucket'; readonly group: string; readonly before: Bucket; readonly after: Bucket }
   | { readonly kind: 'scope'; readonly before: Scope | null; readonly after: Scope }
+  /** Clients hold one call more, or one less, on each of these jobs. */
+  | { readonly kind: 'calls'; readonly jobIds: readonly number[]; readonly by: 1 | -1 }
   | { readonly kind: 'admission'; readonly before: Admission; readonly after: Admission }
   | { readonly kind: 'retryPace'; readonly before: RetryPace; readonly after: RetryPace };
 

@@ -108,7 +108,7 @@ function decideAlone(state: State, event: Event, now: Instant): Decision {
       return resumeGroup(state, event, now);
     case 'attached':
     case 'detached':
-      return merge(event.jobIds.map((jobId) => clientMoved(state, jobId, event.type, now)));
+      return clientMoved(state, event, now);
     case 'heartbeat':
       return heartbeat(state, event, now);
     case 'openScope':
@@ -175,7 +175,7 @@ function tick(state: State, now: Instant): Decision {
     ...due.filter((job) => !isRetryDue(job)).map((job) => overdue(job, now)),
     paceRetries(state.retryPace, due.filter(isRetryDue), (job) => waitedEnough(job, now), now),
     wake(state, now),
-    lookAtDue(unchecked, now),
+    lookAtDue(state, unchecked, now),
   ]);
 }
 

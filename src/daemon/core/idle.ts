@@ -28,12 +28,12 @@ function watchedIn(job: Job): Watched[] {
 }
 
 /** The jobs that are to be looked at now: one effect for all of them. */
-export function lookAtDue(jobs: readonly Job[], now: Instant): Decision {
+export function lookAtDue(state: State, jobs: readonly Job[], now: Instant): Decision {
   const checks: IdleCheck[] = [];
   const decisions = jobs.flatMap(watchedIn).map((one) => {
     const { job, phase, watch, rule } = one;
     if (phase.paused !== null) return replace(job, withWatch(one, observe(watch, 'unseen', rule, now).watch));
-    if (wasHeardOf(one, now)) return replace(job, withWatch(one, observe(watch, 'heardOf', rule, now).watch));
+    if (wasHeardOf(state, one, now)) return replace(job, withWatch(one, observe(watch, 'heardOf', rule, now).watch));
     checks.push({ job, dueMonoMs: watch.dueMonoMs ?? now.monoMs, rule, last: watch.last });
     return replace(job, withWatch(one, { ...watch, dueMonoMs: null }));
   });
@@ -46,16 +46,16 @@ export function sampled(state: State, event: Extract<Event, { type: 'sampled' }>
   return merge(
     event.samples.flatMap((sample) => {
       const job = state.live.get(sample.jobId);
-      return job === undefined ? [] : watchedIn(job).map((one) => checked(one, sample, now));
+      return job === undefined ? [] : watchedIn(job).map((one) => checked(state, one, sample, now));
     }),
   );
 }
 
-function checked(one: Watched, sample: CheckedJob, now: Instant): Decision {
+function checked(state: State, one: Watched, sample: CheckedJob, now: Instant): Decision {
   const { job, phase, watch: before, rule } = one;
   // A look at an earlier attempt, or from before the watch began anew, says nothing.
   if (sample.attempt !== currentAttempt(job).number || before.dueMonoMs !== null) return nothing;
-  const look = phase.paused !== null ? 'unseen' : wasHeardOf(one, now) ? 'heardOf' : sample;
+  const look = phase.paused !== null ? 'unseen' : wasHeardOf(state, one, now) ? 'heardOf' : sample;
   const { watch, verdict } = observe(before, look, rule, now);
   const after = withWatch(one, watch);
   if (verdict !== 'idle') return replace(job, after);
@@ -77,9 +77,9 @@ function withWatch({ job, phase }: Watched, watch: IdleWatch): Job {
 }
 
 /** Signals that the state itself knows of: a report of the job, or a client that is interested in it. */
-function wasHeardOf({ job, watch, rule }: Watched, now: Instant): boolean {
+function wasHeardOf(state: State, { job, watch, rule }: Watched, now: Instant): boolean {
   const { signals } = rule;
   if (signals.includes('progress') && currentAttempt(job).progress !== watch.progress) return true;
-  const client = signals.includes('client') ? lastClientMonoMs(job, now) : null;
+  const client = signals.includes('client') ? lastClientMonoMs(state, job, now) : null;
   return client !== null && client > watch.lookedMonoMs;
 }

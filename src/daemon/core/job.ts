@@ -85,15 +85,13 @@ export interface HeldBack {
   readonly startLeftMs: number | null;
 }
 
-/** Clients that take an interest in a job: they hold a `wait` or `logs` call on it, or say that it should live on. */
+/** Clients that took an interest in a job: they held a `wait` or `logs` call on it, or said that it should live on. */
 export interface ClientPresence {
-  /** Calls that are held now. */
-  readonly attached: number;
-  /** When the newest of them began or ended, or the newest heartbeat came; `null`: none ever has. */
+  /** When the newest call began or ended, or the newest heartbeat came; `null`: none ever has. */
   readonly seen: Pick<Instant, 'monoMs' | 'wallMs'> | null;
 }
 
-export const noClient: ClientPresence = { attached: 0, seen: null };
+export const noClient: ClientPresence = { seen: null };
 
 export function currentAttempt(job: Job): Attempt {
   const attempt = job.attempts.at(-1);

@@ -14,6 +14,7 @@ export function isLasting(change: Change): boolean {
     case 'admission':
     case 'retryPace':
     case 'bucket':
+    case 'calls':
       return false;
     case 'job': {
       const { before, after } = change;

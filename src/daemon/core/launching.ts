@@ -64,9 +64,9 @@ export function launched(state: State, event: Extract<Event, { type: 'launched' 
       idle: startWatch(idle, now),
     };
     const started = withAttempt(job, { leader: event.leader, startedWallMs: now.wallMs });
-    const running = withLease(withPhase(started, phase), now);
+    const running = withLease(state, withPhase(started, phase), now);
     if (stopRequested === null && isPaused(job)) {
-      const still = withLease(withPhase(started, standStill(phase, now)), now);
+      const still = withLease(state, withPhase(started, standStill(phase, now)), now);
       return replace(job, still, { type: 'freeze', jobId: job.id });
     }
     if (stopRequested === null) return replace(job, running);

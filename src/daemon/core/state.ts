@@ -13,6 +13,8 @@ export interface State {
   nextJobId: number;
   readonly live: Map<number, Job>;
   readonly groups: Map<string, GroupState>;
+  /** By job: how many calls clients hold on it, if any. Also on one that has ended: it may be run again before they are over. */
+  readonly calls: Map<number, number>;
   /** By job: the queued jobs that name it in `after` and have not been started yet. */
   readonly dependents: Map<number, Set<number>>;
   /** Scopes that are not closed, or whose last jobs are being ended. */
@@ -94,6 +96,7 @@ export function emptyState(nextJobId = 1): State {
     nextJobId,
     live: new Map(),
     groups: new Map(),
+    calls: new Map(),
     dependents: new Map(),
     scopes: new Map(),
     deadlines: new Heap(comesBefore),

@@ -61,8 +61,8 @@ export interface SupervisorApi {
   /** Calls back once, when a scope is closed and empty. Returns how to give up. */
   onScopeClosed(id: string, onClosed: () => void): () => void;
   onNextChange(jobId: number, onChange: () => void): () => void;
-  /** Calls back once, when an event of any job has been written down. Returns how to give up. */
-  onNextEvent(onChange: () => void): () => void;
+  /** Calls back once, when an event of a job, or with `null` of any, has been written down. Returns how to give up. */
+  onNextEvent(jobId: number | null, onChange: () => void): () => void;
 }
 
 export interface StoreReader {

@@ -1,6 +1,7 @@
 import {
   CorralError,
   describeIssues,
+  isListed,
   isMethodName,
   type MethodName,
   methods,
@@ -68,7 +69,11 @@ export async function dispatch(
     if (method === 'hello') session.hasSaidHello = true;
     return rpcResult(id, await result);
   } catch (error) {
-    if (error instanceof CorralError) return rpcError(id, error.code, error.message);
+    if (error instanceof CorralError) {
+      // Clients go by the list: a code beyond it is a defect here.
+      if (isMethodName(method) && !isListed(error.code, method)) onUnforeseen(error, method);
+      return rpcError(id, error.code, error.message);
+    }
     onUnforeseen(error, method);
     return rpcError(
       id,

@@ -217,6 +217,7 @@ export class SqliteStore implements Store {
       case 'admission':
       case 'retryPace':
       case 'bucket':
+      case 'calls':
         return;
       case 'job':
         return this.#writeJob(change.before, change.after, wallMs);

@@ -11,7 +11,7 @@ export async function events(params: ParsedParams<'events'>, call: Call): Promis
     const leftMs = untilMs - performance.now();
     if (found.length > 0 || leftMs <= 0 || call.signal.aborted)
       return { events: withinFrame(found), lastSeq: store.lastEvent() };
-    await hold(call, leftMs, (wake) => [supervisor.onNextEvent(wake)]);
+    await hold(call, leftMs, (wake) => [supervisor.onNextEvent(query.jobId, wake)]);
   }
 }
 

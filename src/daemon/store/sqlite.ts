@@ -29,6 +29,7 @@ import {
   noClient,
   type Progress,
   type QueueRecord,
+  queueRecordSince,
   type ScopeEnd,
   type ScopePhase,
   type ScopeTally,
@@ -403,15 +404,7 @@ function policiesOf({ profile, policies, sources }: JobDefinition): SettledPolic
 
 /** A job of a version that kept no such record. */
 function earlyQueue(row: Row): QueueRecord {
-  return {
-    sinceWallMs: number(row.submitted_wall_ms),
-    notBefore: null,
-    held: null,
-    retries: 0,
-    doublings: 0,
-    failuresWallMs: [],
-    stopped: false,
-  };
+  return queueRecordSince(number(row.submitted_wall_ms));
 }
 
 function warningsText({ warnings }: Job): string | null {

@@ -6,6 +6,7 @@ import path from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { CommandLine, corral, outcomeOf } from '../support/cli.ts';
+import { documentedFixture } from '../support/documented-fixture.ts';
 import { pidsWith, sleepToken } from '../support/processes.ts';
 import { waitFor } from '../support/wait-for.ts';
 
@@ -49,9 +50,7 @@ async function project(t: TestContext, files: Record<string, string>) {
 const nodeTests = (token: string) => `
   import assert from 'node:assert/strict';
   import { execFileSync } from 'node:child_process';
-  import { after, before, test } from 'node:test';
-  import { scopeFixture } from '${repository('src/client/index.ts')}';
-  const corral = scopeFixture({ before, after }, { name: 'fixture' });
+  ${documentedFixture('node:test', repository('src/client/index.ts'))}
   test('by the library', async () => {
     await corral.scope.submit({ command: ['sleep', '${token}'] });
   });

@@ -6,14 +6,20 @@ import path from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { CommandLine, corral, outcomeOf } from '../support/cli.ts';
+import { documentedFixture } from '../support/documented-fixture.ts';
 import { pidsWith, sleepToken } from '../support/processes.ts';
 import { waitFor } from '../support/wait-for.ts';
 
 const repository = (name: string) => fileURLToPath(new URL(`../../${name}`, import.meta.url));
 const sleepers = (token: string) => pidsWith(`sleep\0${token}`);
-const has = (...code: string[]) => spawnSync('python3', ['-c', code.join('\n')]).status === 0;
-const needsPython = has('import json') ? false : 'needs python3';
-const needsPytest = has('import pytest') ? false : 'needs pytest';
+
+/** The first in the PATH need not be Debian's, which is the one that has Debian's pytest. */
+const pythonThatHas = (module: string) =>
+  ['python3', '/usr/bin/python3'].find((python) => spawnSync(python, ['-c', `import ${module}`]).status === 0);
+const python = pythonThatHas('json') ?? '';
+const pythonWithPytest = pythonThatHas('pytest') ?? '';
+const needsPython = python === '' && 'needs python3';
+const needsPytest = pythonWithPytest === '' && 'needs pytest (apt-get install python3-pytest)';
 
 /** A daemon, and a folder with files for a runner. */
 async function project(t: TestContext, files: Record<string, string>) {
@@ -44,9 +50,7 @@ async function project(t: TestContext, files: Record<string, string>) {
 const nodeTests = (token: string) => `
   import assert from 'node:assert/strict';
   import { execFileSync } from 'node:child_process';
-  import { after, before, test } from 'node:test';
-  import { scopeFixture } from '${repository('src/client/index.ts')}';
-  const corral = scopeFixture({ before, after }, { name: 'fixture' });
+  ${documentedFixture('node:test', repository('src/client/index.ts'))}
   test('by the library', async () => {
     await corral.scope.submit({ command: ['sleep', '${token}'] });
   });
@@ -105,7 +109,7 @@ const pytest = ['-m', 'pytest', '-q', '-p', 'no:cacheprovider'];
 test('pytest: jobs end with the session, also where a test fails', { skip: needsPytest }, async (t) => {
   const token = sleepToken();
   const { run, causes } = await project(t, pytestProject(token));
-  const { code, stdout, stderr } = await outcomeOf(run('python3', pytest));
+  const { code, stdout, stderr } = await outcomeOf(run(pythonWithPytest, pytest));
   assert.equal(code, 1, stderr);
   assert.match(stdout, /1 failed, 1 passed/);
   assert.deepEqual(sleepers(token), []);
@@ -115,7 +119,7 @@ test('pytest: jobs end with the session, also where a test fails', { skip: needs
 test('pytest: jobs end when it is killed with SIGKILL', { skip: needsPytest }, async (t) => {
   const token = sleepToken();
   const { run } = await project(t, { ...pytestProject(token), hang: '' });
-  const runner = run('python3', pytest);
+  const runner = run(pythonWithPytest, pytest);
   await waitFor('the jobs run', () => sleepers(token).length === 2, 30_000);
   runner.kill('SIGKILL');
   await waitFor('they have ended', () => sleepers(token).length === 0);
@@ -141,7 +145,7 @@ except ScopeError as error:
     print(error)
 `;
   const { run } = await project(t, { 'corral_scope.py': example('corral_scope.py'), 'plain.py': script });
-  const { code, stdout, stderr } = await outcomeOf(run('python3', ['plain.py']));
+  const { code, stdout, stderr } = await outcomeOf(run(python, ['plain.py']));
   assert.deepEqual([code, stderr], [0, '']);
   assert.match(stdout, /^1\nplain closed 1 0\ncorral: No corral daemon answers on \/nonexistent\/socket/);
   assert.deepEqual(sleepers(token), []);

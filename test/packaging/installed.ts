@@ -91,7 +91,7 @@ export class Installation {
     return `${this.dir}/node_modules/corral`;
   }
 
-  bin(name: 'corral' | 'corrald'): string {
+  bin(name: string): string {
     return `${this.dir}/node_modules/.bin/${name}`;
   }
 
@@ -100,14 +100,20 @@ export class Installation {
     fs.mkdirSync(this.dir);
     fs.writeFileSync(`${this.dir}/package.json`, '{ "private": true, "type": "module" }\n');
     for (const file of [this.dir, `${this.dir}/package.json`]) fs.chownSync(file, this.owner.uid, this.owner.gid);
+    const { code, stdout, stderr } = await this.npmInstall([tarball], nodeDir);
+    if (code !== 0) throw new Error(`npm install ${tarball} ended with ${code}: ${stderr}${stdout}`);
+    return this;
+  }
+
+  /** For something more that is to lie beside it. */
+  npmInstall(args: readonly string[], nodeDir: string): Promise<Outcome> {
     const home = this.owner === self ? {} : { HOME: this.dir };
-    await mustRun('npm', ['install', tarball], {
+    return run('npm', ['install', ...args], {
       user: this.owner,
       umask: this.umask,
       cwd: this.dir,
       env: { ...npmEnvironment(), ...home, PATH: `${nodeDir}:${process.env.PATH}` },
     });
-    return this;
   }
 }
 

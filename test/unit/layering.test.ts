@@ -44,7 +44,7 @@ const sideDoors: Record<string, readonly string[]> = {
 
 /** Packages that one place alone may import. */
 const packagePlaces: Record<string, readonly string[]> = {
-  execa: ['src/daemon/process/execa-launcher.ts', 'src/daemon/process/hook-command.ts'],
+  execa: ['src/daemon/process/execa-child.ts'],
   koffi: ['src/daemon/linux/'],
   winston: ['src/daemon/log.ts'],
   'node-ipc': ['src/daemon/ipc/server.ts', 'src/client/transport.ts'],
@@ -74,6 +74,8 @@ const impure: readonly [what: string, pattern: RegExp][] = [
 interface Import {
   readonly specifier: string;
   readonly isTypeOnly: boolean;
+  /** `import()`: when it is needed, not at the start. */
+  readonly isLazy: boolean;
 }
 
 /** The code without its comments, and, if asked, without what its strings say. */
@@ -95,10 +97,12 @@ function importsOf(source: string): Import[] {
     /^\s*(?:import|export)\b(?<what>[^'"`;()]*?\bfrom)?\s*(['"])(?<specifier>[^'"]+)\2/gm,
   );
   const calls = code.matchAll(/\b(?:import|require)\s*\(\s*(['"`])(?<specifier>[^'"`]+)\1/g);
-  return [...statements, ...calls].map(({ groups }) => ({
+  const importOf = ({ groups }: RegExpExecArray, isLazy: boolean): Import => ({
     specifier: groups?.specifier ?? '',
     isTypeOnly: /^\s*type\b/.test(groups?.what ?? ''),
-  }));
+    isLazy,
+  });
+  return [...[...statements].map((one) => importOf(one, false)), ...[...calls].map((one) => importOf(one, true))];
 }
 
 /** `daemon/core` for src/daemon/core/queue.ts, `daemon/log.ts` for src/daemon/log.ts, `client` for all of src/client. */
@@ -205,6 +209,26 @@ describe('the source keeps the rules', () => {
       assert.equal(importsOf(sourceOf(file)).length, lines.length, file);
     }
   });
+});
+
+/** What is loaded together with a file, the file included. */
+function loadedWith(start: string, loads: (one: Import) => boolean): Set<string> {
+  const reached = new Set([start]);
+  for (const file of reached) {
+    for (const one of importsOf(sourceOf(file))) {
+      if (!one.specifier.endsWith('.ts') || one.isTypeOnly || !loads(one)) continue;
+      reached.add(path.posix.join(path.posix.dirname(file), one.specifier));
+    }
+  }
+  return reached;
+}
+
+test('execa, which is large, is no part of what the daemon loads at its start', () => {
+  const atStart = loadedWith('src/daemon/main.ts', ({ isLazy }) => !isLazy);
+  const everything = loadedWith('src/daemon/main.ts', () => true);
+  const users = ['execa-child.ts', 'execa-launcher.ts', 'hook-command.ts'].map((name) => `src/daemon/process/${name}`);
+  assert.ok(atStart.has('src/daemon/process/posix-launcher.ts'));
+  for (const user of users) assert.deepEqual([atStart.has(user), everything.has(user)], [false, true], user);
 });
 
 const controls: { file: string; source: string; says: string | null }[] = [
@@ -334,9 +358,9 @@ const controls: { file: string; source: string; says: string | null }[] = [
     says: 'client may not import daemon/main.ts',
   },
   {
-    file: 'src/daemon/process/runner.ts',
+    file: 'src/daemon/process/execa-launcher.ts',
     source: "import { execa } from 'execa';",
-    says: 'only src/daemon/process/execa-launcher.ts and src/daemon/process/hook-command.ts may',
+    says: 'only src/daemon/process/execa-child.ts may',
   },
   { file: 'src/daemon/process/scan.ts', source: "import koffi from 'koffi';", says: 'only src/daemon/linux/ may' },
   { file: 'src/daemon/main.ts', source: "import winston from 'winston';", says: 'only src/daemon/log.ts may' },

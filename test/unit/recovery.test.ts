@@ -3,7 +3,9 @@ import { test } from 'node:test';
 import {
   type Attempt,
   apply,
+  beginAttempt,
   type Change,
+  currentAttempt,
   droppedLast,
   emptyState,
   type Instant,
@@ -22,19 +24,9 @@ import { groupOf, instant, jobOf } from '../support/records.ts';
 const now: Instant = instant(5, 1_700_000_000_000);
 
 const attempt: Attempt = {
-  number: 1,
-  tier: 'cgroup',
+  ...currentAttempt(beginAttempt(jobOf(1), 'cgroup')),
   leader: { pid: 7, startTicks: 8, bootId: 'earlier' },
   startedWallMs: 1_600_000_000_000,
-  finishedWallMs: null,
-  cause: null,
-  exit: null,
-  strays: 0,
-  usage: noUsage,
-  dropped: { stdout: 0, stderr: 0 },
-  progress: null,
-  result: null,
-  message: null,
 };
 
 function job(id: number, phase: JobPhase, last: Partial<Attempt> | null, spec: Partial<JobSpec> = {}): Job {

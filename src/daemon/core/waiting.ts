@@ -19,8 +19,13 @@ export function firstQueueRecord({ definition }: Pick<Job, 'definition'>, now: I
 
 /** The record of a job that enters its queue now, and waits for nothing. */
 export function freshQueueRecord(now: Instant): QueueRecord {
+  return { ...queueRecordSince(now.wallMs), ...enteredAt(now.wallMs, now.monoMs, now) };
+}
+
+/** The record of a job that entered its queue then, in whatever boot, and waits for nothing. */
+export function queueRecordSince(sinceWallMs: number): QueueRecord {
   return {
-    ...enteredAt(now.wallMs, now.monoMs, now),
+    sinceWallMs,
     notBefore: null,
     held: null,
     retries: 0,

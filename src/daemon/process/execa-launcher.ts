@@ -1,6 +1,6 @@
-import { execa } from 'execa';
 import { noUsage } from '../core/index.ts';
 import type { ChildReaper } from '../linux/index.ts';
+import { startWithFiles } from './execa-child.ts';
 import type { Launcher, LaunchSpec, Leader } from './launcher.ts';
 import { SpawnError } from './program.ts';
 
@@ -18,34 +18,8 @@ export class ExecaLauncher implements Launcher {
 
   async launch(spec: LaunchSpec, inside: <T>(spawn: () => T) => T): Promise<Leader> {
     refuseBytes(spec);
-    const [argv0 = spec.file, ...args] = spec.argv;
-    const [stdin, stdout, stderr] = spec.stdio.map(anyDescriptor);
-    const child = inside(() =>
-      execa(spec.file, args, {
-        argv0,
-        cwd: spec.cwd,
-        env: spec.env,
-        extendEnv: false,
-        detached: true,
-        stdio: [stdin, stdout, stderr],
-        buffer: false,
-        reject: false,
-        // The daemon's own exit paths end jobs; execa must not do it on the side.
-        cleanup: false,
-        forceKillAfterDelay: false,
-      }),
-    );
-    const { pid } = child;
-    if (pid === undefined) {
-      const cause: unknown = (await child).cause;
-      throw cause instanceof Error ? cause : new Error(`${spec.file} could not be started`);
-    }
-    const reaped = this.#reaper.leaveToLibuv(pid);
-    const ended = child.then(({ exitCode, signal }) => {
-      reaped();
-      return { exit: { code: exitCode ?? null, signal: signal ?? null }, usage: noUsage };
-    });
-    return { pid, ended };
+    const { pid, exited } = await startWithFiles(spec, inside, this.#reaper);
+    return { pid, ended: exited.then((exit) => ({ exit, usage: noUsage })) };
   }
 }
 
@@ -56,9 +30,4 @@ function refuseBytes({ file, argv, env, cwd }: LaunchSpec): void {
     `${file}: its command, environment or folder holds bytes that are not UTF-8, which the launcher execa cannot pass on; use posix_spawn (CORRAL_LAUNCHER)`,
     126,
   );
-}
-
-/** execa takes every open descriptor, but its types name only the small ones. */
-function anyDescriptor(fd: number): 3 {
-  return fd as 3;
 }

@@ -21,6 +21,7 @@ import {
   noClient,
   type Progress,
   type QueueRecord,
+  queueRecordSince,
   type Scope,
   type ScopeEnd,
   type ScopePhase,
@@ -76,15 +77,7 @@ export function jobFrom(row: Row, { env, settled, attempts }: JobParts): Job {
 
 /** A job of a version that kept no such record. */
 function earlyQueue(row: Row): QueueRecord {
-  return {
-    sinceWallMs: number(row.submitted_wall_ms),
-    notBefore: null,
-    held: null,
-    retries: 0,
-    doublings: 0,
-    failuresWallMs: [],
-    stopped: false,
-  };
+  return queueRecordSince(number(row.submitted_wall_ms));
 }
 
 export function warningsText({ warnings }: Job): string | null {

@@ -1,138 +1,11 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
-import {
-  apply,
-  backoffMs,
-  type Change,
-  chanceOf,
-  type Decision,
-  decide,
-  definitionFrom,
-  type Effect,
-  type Event,
-  emptyState,
-  type Instant,
-  type Job,
-  nextDeadline,
-  noUsage,
-  recover,
-  retriesHeldBack,
-  revived,
-  type State,
-  schedule,
-} from '../../src/daemon/core/index.ts';
+import { apply, backoffMs, chanceOf, decide, noUsage, retriesHeldBack } from '../../src/daemon/core/index.ts';
 import { type Cause, type JobSpec, retryableCauses } from '../../src/protocol/index.ts';
-import { groupOf, instant } from '../support/records.ts';
+import { BareDaemon } from '../support/bare-daemon.ts';
 
 const dayMs = 86_400_000;
-
-/** A daemon without its shells: time passes when a test says so, and processes do what it says. */
-class Daemon {
-  state: State = emptyState();
-  monoMs = 0;
-  /** How far somebody has set the wall clock. */
-  shiftMs = 0;
-  /** When this daemon started, on a wall clock that nobody set. */
-  epochMs = 1_700_000_000_000;
-  readonly launches: { jobId: number; atMs: number }[] = [];
-  readonly ended: Job[] = [];
-
-  constructor(parallel = 1_000) {
-    apply(this.state, [{ kind: 'group', before: null, after: groupOf('default', { parallel, maxQueued: 100_000 }) }]);
-  }
-
-  get now(): Instant {
-    const steadyMs = this.epochMs + this.monoMs;
-    return instant(this.monoMs, steadyMs + this.shiftMs, steadyMs);
-  }
-
-  job(id: number): Job | undefined {
-    return this.state.live.get(id);
-  }
-
-  emit(...events: Event[]): Effect[] {
-    const effects: Effect[] = [];
-    const take = ({ changes, effects: more }: Decision) => {
-      apply(this.state, changes);
-      effects.push(...more);
-    };
-    for (const event of events) take(decide(this.state, event, this.now));
-    // So many are started in a turn; the others in the turns that follow at once.
-    for (let started = -1; started < effects.length; ) {
-      started = effects.length;
-      take(schedule(this.state, 'scan', this.now));
-    }
-    for (const effect of effects) {
-      if (effect.type === 'launch') this.launches.push({ jobId: effect.job.id, atMs: this.monoMs });
-      if (effect.type === 'finished') this.ended.push(effect.job);
-    }
-    return effects;
-  }
-
-  submit(...specs: Partial<JobSpec>[]): void {
-    const definitions = specs.map((spec) => definitionFrom({ command: ['false'], env: {}, cwd: '/', ...spec }));
-    this.emit({ type: 'submit', request: 1, definitions, known: new Map(), ended: new Map() });
-  }
-
-  /** The process that was launched for the job runs. */
-  run(jobId: number): void {
-    this.emit({ type: 'launched', jobId, leader: { pid: jobId, startTicks: 1, bootId: 'b' } });
-  }
-
-  exit(jobId: number, code = 1): void {
-    this.emit({ type: 'leaderExited', jobId, exit: { code, signal: null }, remaining: 0, usage: noUsage });
-  }
-
-  fail(jobId: number): void {
-    this.run(jobId);
-    this.exit(jobId);
-  }
-
-  cancel(jobId: number): void {
-    this.emit({ type: 'cancel', request: 1, jobIds: [jobId], mode: 'graceful', ended: new Map() });
-  }
-
-  /** Time passes; the alarm rings whenever it is due. */
-  pass(ms: number): void {
-    const untilMs = this.monoMs + ms;
-    for (;;) {
-      const next = nextDeadline(this.state);
-      if (next === null || next > untilMs) break;
-      assert.ok(next >= this.monoMs - 1, 'the alarm never rings for the past');
-      this.monoMs = Math.max(this.monoMs, next);
-      this.emit({ type: 'tick' });
-      const later = nextDeadline(this.state);
-      assert.ok(later === null || later > this.monoMs || later !== next, 'what was due has been looked after');
-    }
-    this.monoMs = untilMs;
-  }
-
-  /** SIGKILL, a while, and a new daemon that finds what the store kept: no phase but its status. */
-  restart(downMs: number): void {
-    const kept = [...this.state.live.values()].map(
-      (job): Job => ({
-        ...JSON.parse(JSON.stringify(job)),
-        phase:
-          job.phase.status === 'queued' ? { status: 'queued', readyAtMonoMs: null, startByMonoMs: null } : job.phase,
-      }),
-    );
-    this.epochMs += this.monoMs + downMs + this.shiftMs;
-    this.shiftMs = 0;
-    this.monoMs = 0;
-    const groups = [...this.state.groups.values()].map(
-      ({ group }): Change => ({ kind: 'group', before: null, after: group }),
-    );
-    this.state = emptyState(this.state.nextJobId);
-    const jobs = revived(kept, this.now);
-    apply(this.state, [...groups, ...jobs.map((after): Change => ({ kind: 'job', before: null, after }))]);
-    const changes = recover(jobs, () => 0, this.now);
-    apply(this.state, changes);
-    for (const change of changes)
-      if (change.kind === 'job' && 'cause' in change.after.phase) this.ended.push(change.after);
-    this.emit();
-  }
-}
 
 /** Pauses without chance. */
 const steady = { delayMs: 1_000, jitter: 0, breakerFailures: null } as const;
@@ -180,7 +53,7 @@ describe('backoff', () => {
 
 describe('a failed attempt', () => {
   test('is run again after its pause, as often as the policy says, and then fails as it did', () => {
-    const daemon = new Daemon();
+    const daemon = new BareDaemon();
     daemon.submit({ retry: { ...steady, limit: 2 } });
     daemon.fail(1);
     assert.equal(daemon.state.groups.get('default')?.active, 0, 'the slot is free while it waits');
@@ -202,14 +75,14 @@ describe('a failed attempt', () => {
   });
 
   test('is not run again where nobody asked for it', () => {
-    const daemon = new Daemon();
+    const daemon = new BareDaemon();
     daemon.submit({});
     daemon.fail(1);
     assert.equal(daemon.ended.length, 1);
   });
 
   test('that succeeds ends the job', () => {
-    const daemon = new Daemon();
+    const daemon = new BareDaemon();
     daemon.submit({ retry: { ...steady, limit: 5 } });
     daemon.fail(1);
     daemon.pass(1_000);
@@ -226,7 +99,7 @@ describe('a failed attempt', () => {
   ];
   for (const { name, retry, code, again } of codes) {
     test(`${name}: ${again ? 'again' : 'not again'}`, () => {
-      const daemon = new Daemon();
+      const daemon = new BareDaemon();
       daemon.submit({ retry: { ...steady, limit: 1, ...retry } });
       daemon.run(1);
       daemon.exit(1, code);
@@ -235,7 +108,7 @@ describe('a failed attempt', () => {
   }
 
   test('after a cancel that came while it was ending for another reason is not run again', () => {
-    const daemon = new Daemon();
+    const daemon = new BareDaemon();
     daemon.submit(
       { maxRuntimeMs: 1_000, retry: { ...steady, limit: 5 } },
       { maxRuntimeMs: 1_000, retry: { ...steady, limit: 5 } },
@@ -255,7 +128,7 @@ describe('a failed attempt', () => {
   });
 
   test('also where the daemon dies between that cancel and the end', () => {
-    const daemon = new Daemon();
+    const daemon = new BareDaemon();
     daemon.submit({ maxRuntimeMs: 1_000, retry: { ...steady, limit: 5 } });
     daemon.run(1);
     daemon.pass(1_000);
@@ -268,7 +141,7 @@ describe('a failed attempt', () => {
   });
 
   test('a cancel while the job waits for its retry ends it', () => {
-    const daemon = new Daemon();
+    const daemon = new BareDaemon();
     daemon.submit({ retry: { ...steady, limit: null } });
     daemon.fail(1);
     daemon.cancel(1);
@@ -277,7 +150,7 @@ describe('a failed attempt', () => {
   });
 
   test('that ran well for longer than the longest pause begins again with the shortest; the count goes on', () => {
-    const daemon = new Daemon();
+    const daemon = new BareDaemon();
     daemon.submit({ retry: { ...steady, limit: null, maxDelayMs: 4_000 } });
     for (const pauseMs of [1_000, 2_000, 4_000, 4_000]) {
       daemon.fail(1);
@@ -295,24 +168,13 @@ describe('a failed attempt', () => {
   });
 });
 
-test('a service is run again for ever, a minute apart at most; the breaker is for one that fails far more often', () => {
-  const daemon = new Daemon();
-  daemon.submit({ profile: 'service' });
-  for (let n = 0; n < 200; n += 1) {
-    daemon.fail(1);
-    daemon.pass(60_000);
-    assert.equal(daemon.job(1)?.phase.status, 'starting', `after failure ${n + 1}`);
-  }
-  assert.equal(daemon.job(1)?.queue.retries, 200);
-});
-
 describe('the breaker', () => {
   const spec: Partial<JobSpec> = {
     retry: { limit: null, delayMs: 10, maxDelayMs: 10, jitter: 0, breakerFailures: 3, breakerWindowMs: 60_000 },
   };
 
   test('gives a job up that fails too often within its window, and says so', () => {
-    const daemon = new Daemon();
+    const daemon = new BareDaemon();
     daemon.submit(spec);
     for (let n = 0; n < 3; n += 1) {
       daemon.fail(1);
@@ -323,7 +185,7 @@ describe('the breaker', () => {
   });
 
   test('lets one be that fails as often, but seldom', () => {
-    const daemon = new Daemon();
+    const daemon = new BareDaemon();
     daemon.submit(spec);
     for (let n = 0; n < 20; n += 1) {
       daemon.run(1);
@@ -336,7 +198,7 @@ describe('the breaker', () => {
   });
 
   test('counts over a restart of the daemon', () => {
-    const daemon = new Daemon();
+    const daemon = new BareDaemon();
     daemon.submit(spec);
     for (let n = 0; n < 3; n += 1) {
       daemon.fail(1);
@@ -347,7 +209,7 @@ describe('the breaker', () => {
   });
 
   test('does not count failures of a daemon whose clock was ahead: they may be of long ago', () => {
-    const daemon = new Daemon();
+    const daemon = new BareDaemon();
     daemon.submit(spec);
     daemon.fail(1);
     daemon.pass(10);
@@ -360,8 +222,8 @@ describe('the breaker', () => {
 
   for (const shiftMs of [dayMs, -dayMs]) {
     test(`is not fooled by a wall clock that is set by ${shiftMs / dayMs} day`, () => {
-      const often = new Daemon();
-      const seldom = new Daemon();
+      const often = new BareDaemon();
+      const seldom = new BareDaemon();
       for (const daemon of [often, seldom]) daemon.submit(spec);
       for (let n = 0; n < 3; n += 1) {
         often.fail(1);
@@ -382,7 +244,7 @@ describe('the breaker', () => {
 describe('clocks that jump', () => {
   for (const shiftMs of [dayMs, -dayMs]) {
     test(`by ${shiftMs / dayMs} day neither start a retry early nor hold it back`, () => {
-      const daemon = new Daemon();
+      const daemon = new BareDaemon();
       daemon.submit({ retry: { ...steady, limit: 3, delayMs: 5_000 } }, { delayMs: 5_000 }, { maxRuntimeMs: 5_000 });
       daemon.fail(1);
       daemon.run(3);
@@ -400,7 +262,7 @@ describe('clocks that jump', () => {
     });
 
     test(`by ${shiftMs / dayMs} day while the daemon is down make a pause no longer than it was`, () => {
-      const daemon = new Daemon();
+      const daemon = new BareDaemon();
       daemon.submit({ retry: { ...steady, limit: 3, delayMs: 5_000, maxDelayMs: 5_000 } });
       daemon.fail(1);
       daemon.restart(shiftMs);
@@ -410,7 +272,7 @@ describe('clocks that jump', () => {
   }
 
   test('what is left of a pause is waited for after a restart', () => {
-    const daemon = new Daemon();
+    const daemon = new BareDaemon();
     daemon.submit({ retry: { ...steady, limit: 3, delayMs: 5_000 } });
     daemon.fail(1);
     daemon.pass(1_000);
@@ -426,7 +288,7 @@ describe('a storm of retries', () => {
   const spec: Partial<JobSpec> = { retry: { ...steady, limit: 1 } };
 
   test('is spread out: a burst at once, the others at the pace, in order; all of them come', () => {
-    const daemon = new Daemon();
+    const daemon = new BareDaemon();
     daemon.emit({ type: 'setRetryPace', perSecond: 20, burst: 100 });
     daemon.submit(...Array<Partial<JobSpec>>(500).fill(spec));
     for (let id = 1; id <= 500; id += 1) daemon.fail(id);
@@ -445,7 +307,7 @@ describe('a storm of retries', () => {
   });
 
   test('is spread out also where the daemon starts into it', () => {
-    const daemon = new Daemon();
+    const daemon = new BareDaemon();
     daemon.submit(...Array<Partial<JobSpec>>(500).fill(spec));
     for (let id = 1; id <= 500; id += 1) daemon.fail(id);
     daemon.restart(60_000);
@@ -463,7 +325,7 @@ describe('a storm of retries', () => {
         fc.integer({ min: 1, max: 20 }),
         fc.array(fc.nat({ max: 700 }), { minLength: 1, maxLength: 60 }),
         (perSecond, burst, waits) => {
-          const daemon = new Daemon();
+          const daemon = new BareDaemon();
           daemon.emit({ type: 'setRetryPace', perSecond, burst });
           daemon.submit(...Array<Partial<JobSpec>>(waits.length).fill(spec));
           daemon.launches.length = 0;
@@ -483,7 +345,7 @@ describe('a storm of retries', () => {
   });
 
   test('a turn that could not be committed is taken back: nobody loses a turn by it', () => {
-    const daemon = new Daemon();
+    const daemon = new BareDaemon();
     daemon.emit({ type: 'setRetryPace', perSecond: 10, burst: 1 });
     daemon.submit(spec, spec, spec);
     for (let id = 1; id <= 3; id += 1) daemon.fail(id);
@@ -502,7 +364,7 @@ describe('a storm of retries', () => {
   });
 
   test('a first start does not wait for retries', () => {
-    const daemon = new Daemon();
+    const daemon = new BareDaemon();
     daemon.emit({ type: 'setRetryPace', perSecond: 1, burst: 1 });
     daemon.submit(spec, spec, spec);
     for (let id = 1; id <= 3; id += 1) daemon.fail(id);
@@ -567,7 +429,7 @@ test('whatever happens: never more attempts than the limit allows, and none afte
       fc.array(policy, { minLength: 1, maxLength: 3 }),
       fc.array(step, { maxLength: 80, size: 'max' }),
       (policies, steps) => {
-        const daemon = new Daemon();
+        const daemon = new BareDaemon();
         daemon.submit(...policies.map((retry) => ({ retry, maxRuntimeMs: 1_500, killGraceMs: 100 })));
         /** What the jobs had when a client asked for their end. */
         const asked = new Map<number, number>();

@@ -46,6 +46,7 @@ const everything = {
     jitter: 0.5,
     causes: ['exit', 'signal', 'oom', 'max-runtime', 'idle', 'output-limit'],
     exitCodes: null,
+    // For jobs that want shorter pauses: with these, which grow to ten minutes, nothing fails so often.
     breakerFailures: 10,
     breakerWindowMs: minuteMs,
   },
@@ -53,6 +54,20 @@ const everything = {
   outputLimitBytes: 256 * 1024 ** 2,
   onOutputLimit: 'truncate',
 } satisfies Policies;
+
+/**
+ * A service is run again for ever, up to a minute apart. Its pauses are 1, 2, 4 … 32 s and then 60 s, each up to a half shorter by
+ * chance, so the 16th of failures without a run between them comes 301 to 603 s after the first: what fails at once is given up
+ * after five to ten minutes, and what needs something that is away for five minutes lives. In 20 minutes there are so many also of
+ * one that fails within 39 s of each start, or whose pauses are long already (15 times 60 s). One that runs for 80 s and more
+ * each time never has so many.
+ */
+const serviceRetry = {
+  limit: null,
+  maxDelayMs: minuteMs,
+  breakerFailures: 16,
+  breakerWindowMs: 20 * minuteMs,
+} satisfies Partial<RetryPolicy>;
 
 const streamIdle = { cpuMillicores: 4, checks: 5, intervalMs: 10_000, signals: ['cpu'] } satisfies Partial<IdlePolicy>;
 
@@ -75,7 +90,7 @@ export const builtInProfiles: readonly Profile[] = [
   {
     name: 'service',
     base: 'default',
-    settings: { idle: null, retry: { limit: null, maxDelayMs: minuteMs } },
+    settings: { idle: null, retry: serviceRetry },
     configured: {},
   },
 ];

@@ -5,6 +5,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { describe, type TestContext, test } from 'node:test';
 import type { Client } from '../../src/client/index.ts';
+import { policyKeys } from '../../src/protocol/index.ts';
 import { CommandLine } from '../support/cli.ts';
 import { DaemonUnderTest } from '../support/daemon.ts';
 import { waitFor } from '../support/wait-for.ts';
@@ -238,6 +239,14 @@ describe('policies on the command line', { concurrency: 2 }, () => {
       [['--idle', 'off', '--idle-checks', '3'], 2, /--idle off leaves nothing/],
       [['--retry-delay', 'off'], 2, /--retry-delay needs a duration/],
       [['--retry-on', 'cancel'], 2, /Write some of exit, signal/],
+      [['--retry-jitter', 'much'], 2, /It must be a number, such as 4 or 0\.5/],
+      [['--retry-jitter', '1.5'], 2, /jitter: must be at most 1/],
+      [['--retry-breaker', '3'], 2, /Write failures and a time, such as 10\/5m, or off/],
+      [['--retry-breaker', '3/off'], 2, /Write failures and a time/],
+      [['--retry-breaker', '0/5m'], 2, /breakerFailures: must be at least 1/],
+      [['--retry-breaker', '3/soon'], 2, /"soon" is not a duration/],
+      [['--notify-timeout', '5s'], 2, /--notify-timeout is for the commands of --notify/],
+      [['--notify', 'failed: true', '--notify-timeout', 'off'], 2, /--notify-timeout needs a duration/],
       [['--output-limit', '5'], 2, /"5" is not a size/],
       [['--output-limit', '5B'], 2, /outputLimitBytes: must be at least 4096/],
       [['--batch'], 2, /--dry-run shows one job/],
@@ -250,17 +259,16 @@ describe('policies on the command line', { concurrency: 2 }, () => {
     }
   });
 
-  test('every option becomes a policy', async (t) => {
+  test('every option becomes a policy, and every policy has an option', async (t) => {
     const { cli } = await configured(t, '');
+    const said = new Set<string>();
     const policiesOf = async (...args: string[]) => {
       const { code, stdout, stderr } = await cli.run(['submit', '--dry-run', '--json', ...args, '--', 'true']);
       assert.equal(code, 0, stderr);
       const { policies } = JSON.parse(stdout) as { policies: Record<string, { value: unknown; from: string }> };
-      return Object.fromEntries(
-        Object.entries(policies)
-          .filter(([, { from }]) => from === 'job')
-          .map(([name, { value }]) => [name, value]),
-      );
+      const asked = Object.entries(policies).filter(([, { from }]) => from === 'job');
+      for (const [name] of asked) said.add(name);
+      return Object.fromEntries(asked.map(([name, { value }]) => [name, value]));
     };
     const idle = ['--idle', 'on', '--idle-cpu', '0.5', '--idle-checks', '3', '--idle-interval', '200ms'];
     const retry = ['--retries', '3', '--retry-delay', '1s', '--retry-max-delay', '1m', '--retry-on', 'exit,oom'];
@@ -278,6 +286,13 @@ describe('policies on the command line', { concurrency: 2 }, () => {
       'retry.causes': ['exit', 'oom'],
       'retry.exitCodes': [75, 111],
     });
+    assert.deepEqual(await policiesOf('--no-idle-dry-run', '--retry-jitter', '0.25', '--retry-breaker', '3/90s'), {
+      'idle.dryRun': false,
+      'retry.jitter': 0.25,
+      'retry.breakerFailures': 3,
+      'retry.breakerWindowMs': 90_000,
+    });
+    assert.deepEqual(await policiesOf('--retry-breaker', 'off'), { 'retry.breakerFailures': null });
     assert.deepEqual(await policiesOf('--retries', 'unlimited', '--idle', 'off', '--ttl', 'off', '--lease', '3m'), {
       'retry.limit': null,
       idle: null,
@@ -289,5 +304,12 @@ describe('policies on the command line', { concurrency: 2 }, () => {
       onOutputLimit: 'kill',
       killGraceMs: null,
     });
+    const times = ['--max-runtime', '1h', '--start-deadline', '2h', '--on-supervisor-lost', 'retry'];
+    assert.deepEqual(await policiesOf(...times), {
+      maxRuntimeMs: 3_600_000,
+      startDeadlineMs: 7_200_000,
+      onSupervisorLost: 'retry',
+    });
+    assert.deepEqual([...said].sort(), Object.keys(policyKeys).sort());
   });
 });

@@ -200,6 +200,30 @@ describe('corral config', { concurrency: 2 }, () => {
   });
 });
 
+test('under a cap on idle, no job gets out of being ended when it does nothing', async (t) => {
+  const { cli, client } = await configured(t, '[jobs.idle]\ninterval = "200ms"\n[caps]\nidle = "1s"\n');
+  await client.setGroup('default', { parallel: 10 });
+  const wishes: string[][] = [
+    ['--idle', 'off'],
+    ['--idle-dry-run', '--idle-checks', '1000'],
+    ['--idle-cpu', '0', '--idle-interval', '1h'],
+    ['--profile', 'service', '--retries', '0'],
+  ];
+  for (const wish of wishes) assert.equal((await cli.run(['submit', ...wish, '--', 'sleep', '60'])).code, 0);
+  const { stdout: busy } = await cli.run(['submit', '--idle', 'off', '-c', 'while :; do :; done']);
+  for (const [index, wish] of wishes.entries()) {
+    await waitFor(`${wish.join(' ')} is ended`, async () => (await client.get(index + 1)).finishedAt !== null, 30_000);
+    assert.equal((await client.get(index + 1)).cause, 'idle', wish.join(' '));
+  }
+  assert.equal((await client.get(Number(busy))).status, 'running', 'control: one that does something lives');
+  const shown = (await cli.run(['show', '1'])).stdout;
+  assert.match(shown, /^idle\.checks +5 +config caps$/m);
+  assert.match(shown, /^idle\.interval +200ms +config caps$/m);
+  const dry = (await cli.run(['submit', '--dry-run', '--idle-dry-run', '--', 'true'])).stdout;
+  assert.match(dry, /^idle\.dry-run +false +config caps$/m);
+  await client.cancel([Number(busy)], { mode: 'kill' });
+});
+
 describe('policies on the command line', { concurrency: 2 }, () => {
   test('--dry-run shows what a submit would make, with where each value comes from, and submits nothing', async (t) => {
     const text = `${ttl('3h')}[profiles.nightly]\nbase = "batch"\nlease = "7m"\n[caps]\nretry.limit = 4\n`;

@@ -10,6 +10,7 @@ import {
   type PolicySettings,
   type RetryPolicy,
 } from '../../protocol/index.ts';
+import { type Flat, limit } from './caps.ts';
 import type { HostLimits } from './resources.ts';
 
 export interface Profile {
@@ -120,9 +121,6 @@ export interface SettledPolicies {
   readonly sources: Readonly<Record<string, string>>;
 }
 
-/** One value of the policies. `idle` and its parts are values of their own: `idle` says whether there is such a policy at all. */
-type Flat = Map<string, { value: unknown; from: string }>;
-
 /** Jobs that ask for the same get one object, which the store digests once. Forgotten with the configuration that it came from. */
 const settledBefore = new WeakMap<JobDefaults, Map<string, SettledPolicies>>();
 
@@ -152,8 +150,9 @@ function settleAnew(asked: PolicySettings, profileName: string, defaults: JobDef
     put(flat, configured, `config profiles.${name}`);
     if (name === 'default') put(flat, defaults.jobs, 'config jobs');
   }
+  const ofProfile = new Map(flat);
   put(flat, asked, 'job');
-  limit(flat, defaults.caps);
+  limit(flat, ofProfile, defaults.caps);
   const value = (name: string) => flat.get(name)?.value;
   const group = (prefix: string) =>
     Object.fromEntries(
@@ -239,15 +238,5 @@ function put(flat: Flat, settings: PolicySettings, from: string): void {
     if (name === 'idle') flat.set(name, { value: true, from });
     for (const [part, one] of Object.entries(value))
       if (one !== undefined) flat.set(`${name}.${part}`, { value: one, from });
-  }
-}
-
-/** `null` is no limit at all, and so beyond any cap; but of the grace, it is none, and below all. */
-function limit(flat: Flat, caps: CapSettings): void {
-  for (const [name, cap] of Object.entries(caps)) {
-    const known = flat.get(name);
-    if (cap === undefined || known === undefined) continue;
-    const isBeyond = known.value === null ? name !== 'killGraceMs' : Number(known.value) > cap;
-    if (isBeyond) flat.set(name, { value: cap, from: 'config caps' });
   }
 }

@@ -90,8 +90,8 @@ export function settledView(job: Job): SettledJob {
 
 function resourcesView(resources: SettledResources | null): JobView['resources'] {
   if (resources === null) return null;
-  const { shortfalls: _, ...shown } = resources;
-  return shown;
+  const { shortfalls: _, from, ...shown } = resources;
+  return { ...shown, from: from ?? Object.fromEntries(Object.keys(shown.enforcedBy).map((name) => [name, 'job'])) };
 }
 
 /** The newest attempts, and of fewer the results, are shown: a job that is run again for ever must still fit a frame. */

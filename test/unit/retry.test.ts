@@ -1,7 +1,15 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
-import { apply, backoffMs, chanceOf, decide, noUsage, retriesHeldBack } from '../../src/daemon/core/index.ts';
+import {
+  apply,
+  backoffMs,
+  chanceOf,
+  decide,
+  type Event,
+  noUsage,
+  retriesHeldBack,
+} from '../../src/daemon/core/index.ts';
 import { type Cause, type JobSpec, retryableCauses } from '../../src/protocol/index.ts';
 import { BareDaemon } from '../support/bare-daemon.ts';
 
@@ -341,6 +349,104 @@ describe('a storm of retries', () => {
         },
       ),
       { numRuns: 200 },
+    );
+  });
+
+  /** So many jobs of which the retries come due together, at this pace. */
+  function storm(jobs: number, pace: { perSecond: number; burst: number }): BareDaemon {
+    const daemon = new BareDaemon();
+    daemon.emit({ type: 'setRetryPace', ...pace });
+    daemon.submit(...Array<Partial<JobSpec>>(jobs).fill(spec));
+    for (let id = 1; id <= jobs; id += 1) daemon.fail(id);
+    daemon.launches.length = 0;
+    daemon.pass(1_000);
+    return daemon;
+  }
+  const timesOf = ({ launches }: BareDaemon) => launches.map(({ atMs }) => atMs - 1_000);
+  /** Those that start at one moment do so by their age. */
+  function isInOrder({ launches }: BareDaemon, unchanged: BareDaemon): boolean {
+    const ranks = new Map(unchanged.launches.map(({ jobId }, index) => [jobId, index]));
+    const rank = (jobId: number | undefined) => ranks.get(jobId ?? 0) ?? -1;
+    return launches.every(({ jobId, atMs }, index) => {
+      const later = launches.slice(index + 1).find((one) => one.atMs > atMs);
+      return later === undefined || rank(later.jobId) > rank(jobId);
+    });
+  }
+
+  const changes: { name: string; to: { perSecond: number; burst: number }; times: number[] }[] = [
+    { name: 'faster', to: { perSecond: 100, burst: 1 }, times: [0, 1_000, 2_000, 2_505, 2_515, 2_525, 2_535, 2_545] },
+    { name: 'slower', to: { perSecond: 0.5, burst: 1 }, times: [0, 1_000, 2_000, 3_500, 5_500, 7_500, 9_500, 11_500] },
+    {
+      name: 'in a larger burst',
+      to: { perSecond: 1, burst: 4 },
+      times: [0, 1_000, 2_000, 2_500, 2_500, 2_500, 3_000, 4_000],
+    },
+    { name: 'the same', to: { perSecond: 1, burst: 1 }, times: [0, 1_000, 2_000, 3_000, 4_000, 5_000, 6_000, 7_000] },
+  ];
+  for (const { name, to, times } of changes)
+    test(`whose pace is changed goes on at the new one: ${name}`, () => {
+      const daemon = storm(8, { perSecond: 1, burst: 1 });
+      daemon.pass(2_500);
+      daemon.emit({ type: 'setRetryPace', ...to });
+      assert.equal(retriesHeldBack(daemon.state.retryPace, daemon.monoMs), 8 - daemon.launches.length);
+      daemon.pass(20_000);
+      assert.deepEqual(timesOf(daemon), times);
+      const unchanged = storm(8, { perSecond: 1, burst: 1 });
+      unchanged.pass(20_000);
+      assert.ok(isInOrder(daemon, unchanged));
+    });
+
+  test('does not wait for the turns of jobs that were cancelled when its pace is changed', () => {
+    const daemon = storm(1_000, { perSecond: 1, burst: 1 });
+    const started = daemon.launches[0]?.jobId;
+    const last = started === 1_000 ? 999 : 1_000;
+    for (let id = 1; id <= 1_000; id += 1) if (id !== started && id !== last) daemon.cancel(id);
+    daemon.emit({ type: 'setRetryPace', perSecond: 2, burst: 1 });
+    daemon.pass(1_000);
+    assert.deepEqual(timesOf(daemon), [0, 500]);
+  });
+
+  test('of which a change of the pace could not be committed goes on as before', () => {
+    const daemon = storm(5, { perSecond: 1, burst: 1 });
+    const event: Event = { type: 'setRetryPace', perSecond: 100, burst: 1 };
+    apply(daemon.state, decide(daemon.state, event, daemon.now).changes)();
+    daemon.pass(10_000);
+    assert.deepEqual(timesOf(daemon), [0, 1_000, 2_000, 3_000, 4_000]);
+  });
+
+  test('whatever paces there were when, none is lost, and no window holds more than they allow', () => {
+    const pace = fc.record({ perSecond: fc.integer({ min: 1, max: 50 }), burst: fc.integer({ min: 1, max: 20 }) });
+    const change = fc.record({ afterMs: fc.nat({ max: 3_000 }), pace });
+    fc.assert(
+      fc.property(pace, fc.array(change, { minLength: 1, maxLength: 5 }), (first, later) => {
+        const jobs = 40;
+        const daemon = storm(jobs, first);
+        const paces = [{ atMs: 0, ...first }];
+        for (const { afterMs, pace } of later) {
+          daemon.pass(afterMs);
+          daemon.emit({ type: 'setRetryPace', ...pace });
+          paces.push({ atMs: daemon.monoMs, ...pace });
+        }
+        daemon.pass(jobs * 1_000);
+        assert.equal(daemon.launches.length, jobs);
+        const unchanged = storm(jobs, first);
+        unchanged.pass(jobs * 1_000);
+        assert.ok(isInOrder(daemon, unchanged));
+        const filledUntil = (ms: number) =>
+          paces.reduce((sum, { atMs, perSecond }, index) => {
+            const untilMs = Math.min(ms, paces[index + 1]?.atMs ?? ms);
+            return sum + (Math.max(0, untilMs - atMs) * perSecond) / 1_000;
+          }, 0);
+        // A bucket that becomes larger has that much more in it.
+        const burst = paces.reduce(
+          (sum, one, index) => sum + Math.max(0, one.burst - (paces[index - 1]?.burst ?? 0)),
+          0,
+        );
+        for (const [index, one] of daemon.launches.entries())
+          for (const [further, other] of daemon.launches.slice(index).entries())
+            assert.ok(further + 1 <= burst + filledUntil(other.atMs) - filledUntil(one.atMs) + 1e-6);
+      }),
+      { numRuns: 100 },
     );
   });
 

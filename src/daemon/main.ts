@@ -2,7 +2,7 @@
 import fs from 'node:fs';
 import { CorralError, errorTable, type GroupView, isErrno, version } from '../protocol/index.ts';
 import { ConfigWatch, LiveConfig } from './config/index.ts';
-import { assessHealth, currentAttempt, describeHookFailure, hookCalls, viewOf } from './core/index.ts';
+import { assessHealth, currentAttempt, describeHookFailure, hookCalls, unenforcedCaps, viewOf } from './core/index.ts';
 import { connectionsWithin, startIpcServer } from './ipc/index.ts';
 import { Keeper } from './keeper.ts';
 import {
@@ -197,6 +197,10 @@ async function main(): Promise<void> {
     tell('STOPPING=1');
     supervisor.emit({ type: 'shutdown' });
   };
+  const capsInVain = () => unenforcedCaps(liveConfig.current.jobDefaults.caps.resources, containment.hostLimits);
+  const warnOfCaps = () => {
+    for (const reason of capsInVain()) log.warn('a cap cannot be enforced', { reason });
+  };
   const takeOverConfig = (when: 'always' | 'changed') => {
     const wasRead = liveConfig.reload(Date.now(), when);
     const status = liveConfig.status();
@@ -204,7 +208,10 @@ async function main(): Promise<void> {
     log.setLevel(liveConfig.current.logLevel);
     supervisor.emit({ type: 'setRetryPace', ...liveConfig.current.retryPace });
     if (status.error !== null) log.error('configuration not taken over', { error: status.error });
-    else log.info('configuration read again', { path: status.path, atNextStart: status.atNextStart });
+    else {
+      log.info('configuration read again', { path: status.path, atNextStart: status.atNextStart });
+      warnOfCaps();
+    }
     return status;
   };
   const reload = () => {
@@ -251,6 +258,7 @@ async function main(): Promise<void> {
           storeTrouble: supervisor.storeTrouble?.message ?? misplacedStore(store, stateDir),
           configError: liveConfig.status().error,
           configUnwatched,
+          unenforcedCaps: capsInVain(),
           guardianPid: guardian.pid,
           stuckJobs: supervisor.stalledJobs(liveConfig.current.stuckAfterMs),
           leftBehind: swept.unkillable,
@@ -293,6 +301,7 @@ async function main(): Promise<void> {
     recovered,
     ...swept,
   });
+  warnOfCaps();
   reportPipe.ensure();
   supervisor.emit({ type: 'setRetryPace', ...config.retryPace });
   supervisor.start();

@@ -50,6 +50,11 @@ export const healthReasons = {
     about: 'The configuration cannot be watched, so a change of it is not noticed.',
     todo: 'After a change: corral daemon reload. Raise what is used up, such as fs.inotify.max_user_instances, and restart the daemon.',
   },
+  CAPS_UNENFORCED: {
+    level: 'degraded',
+    about: 'The configuration caps what jobs may use, and this host cannot hold them to it. They run without.',
+    todo: 'Give the daemon the controllers that are named (corral doctor says how), or take the cap out of the configuration.',
+  },
   LAUNCH_STALLED: {
     level: 'degraded',
     about: 'Jobs have been starting for more than 30 s: the launch waits for something. Their slots are held.',

@@ -4,6 +4,7 @@
  */
 import { z } from 'zod';
 import { causes } from './causes.ts';
+import type { ResourceCaps } from './resources.ts';
 import { durationText, sizeText } from './units.ts';
 
 /** Longest time that a setting may name: a hundred years, in ms. Far beyond 2^31, and safe to add to any clock. */
@@ -208,7 +209,7 @@ export function policyText(name: string, value: PoliciesView[string]['value']): 
   return name.endsWith('Ms') ? durationText(value) : name.endsWith('Bytes') ? sizeText(value) : value;
 }
 
-/** Policies that the configuration can cap, by their names in the view. */
+/** Policies that the configuration can cap by a number, by their names in the view. */
 export const cappedPolicies = [
   'maxRuntimeMs',
   'killGraceMs',
@@ -220,4 +221,8 @@ export const cappedPolicies = [
 ] as const;
 
 /** The most that any job may have of each. */
-export type CapSettings = { readonly [name in (typeof cappedPolicies)[number]]?: number };
+export type CapSettings = { readonly [name in (typeof cappedPolicies)[number]]?: number } & {
+  /** The longest time until an idle job is ended. */
+  readonly idleMs?: number;
+  readonly resources?: ResourceCaps;
+};

@@ -27,6 +27,9 @@ export const resourcesSchema = z
   .meta({ id: 'Resources', description: 'Limits on what the processes of an attempt may use.' });
 export type ResourcesSpec = z.output<typeof resourcesSchema>;
 
+/** The most that any job may use. A job that asks for no limit gets these. */
+export type ResourceCaps = Pick<ResourcesSpec, 'memoryBytes' | 'cpus' | 'pids'>;
+
 /** The kinds of limits that a job can ask for. */
 export type LimitName = 'memory' | 'cpus' | 'pids' | 'nice';
 
@@ -48,6 +51,12 @@ export const limitsViewSchema = z
   .meta({ id: 'Limits', description: 'How this host holds jobs to the limits that they ask for.' });
 export type LimitsView = z.infer<typeof limitsViewSchema>;
 
+const limitSource = z
+  .enum(['job', 'config caps'])
+  .describe(
+    '`job`: what it asked for. `config caps`: the configuration allows no more, and the job asked for more or for none.',
+  );
+
 export const resourcesViewSchema = resourcesSchema
   .extend({
     enforcedBy: z
@@ -57,9 +66,15 @@ export const resourcesViewSchema = resourcesSchema
         pids: enforcement.optional(),
         nice: enforcement.optional(),
       })
-      .describe('How the job is held to each limit that it asked for.'),
+      .describe('How the job is held to each limit.'),
+    from: z
+      .object({ memory: limitSource, cpus: limitSource, pids: limitSource, nice: limitSource })
+      .partial()
+      .describe('Where each limit comes from.'),
   })
   .meta({ id: 'ResourcesInForce', description: 'The limits of a job, and how it is held to them.' });
+
+export type ResourcesView = z.output<typeof resourcesViewSchema>;
 
 /** How a host holds jobs to limits, for people: one line for each kind. */
 export function limitFacts(limits: LimitsView): Record<string, string> {

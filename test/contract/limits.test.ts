@@ -128,7 +128,7 @@ describe('limits of each process', () => {
     limitProcesses(perProcess, 2 ** 22 - 7, () => []);
   });
 
-  test('one that may not be touched is an error, unless best-effort', {
+  test('one that may not be touched is an error, unless best-effort, or of the caps alone', {
     skip: process.getuid?.() !== 0 ? 'needs root to become another user' : false,
   }, () => {
     // Another user's process is out of reach for an ordinary user. prlimit(2) goes by the real uid, which stays root's here.
@@ -141,6 +141,10 @@ describe('limits of each process', () => {
     process.seteuid?.(65_533);
     try {
       assert.throws(() => limitProcesses(perProcess, pid, () => []), LimitError);
+      const { nice: _, ...memoryOnly } = perProcess;
+      assert.throws(() => limitProcesses({ ...memoryOnly, from: { memory: 'job' } }, pid, () => []), LimitError);
+      limitProcesses({ ...memoryOnly, enforce: 'best-effort' }, pid, () => []);
+      limitProcesses({ ...memoryOnly, from: { memory: 'config caps' } }, pid, () => []);
       assert.deepEqual(dataLimit(pid), before);
       assert.equal(lowestNice(), os.getPriority());
     } finally {

@@ -5,6 +5,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { describe, type TestContext, test } from 'node:test';
 import type { Client } from '../../src/client/index.ts';
+import { policyKeys } from '../../src/protocol/index.ts';
 import { CommandLine } from '../support/cli.ts';
 import { DaemonUnderTest } from '../support/daemon.ts';
 import { waitFor } from '../support/wait-for.ts';
@@ -199,6 +200,30 @@ describe('corral config', { concurrency: 2 }, () => {
   });
 });
 
+test('under a cap on idle, no job gets out of being ended when it does nothing', async (t) => {
+  const { cli, client } = await configured(t, '[jobs.idle]\ninterval = "200ms"\n[caps]\nidle = "1s"\n');
+  await client.setGroup('default', { parallel: 10 });
+  const wishes: string[][] = [
+    ['--idle', 'off'],
+    ['--idle-dry-run', '--idle-checks', '1000'],
+    ['--idle-cpu', '0', '--idle-interval', '1h'],
+    ['--profile', 'service', '--retries', '0'],
+  ];
+  for (const wish of wishes) assert.equal((await cli.run(['submit', ...wish, '--', 'sleep', '60'])).code, 0);
+  const { stdout: busy } = await cli.run(['submit', '--idle', 'off', '-c', 'while :; do :; done']);
+  for (const [index, wish] of wishes.entries()) {
+    await waitFor(`${wish.join(' ')} is ended`, async () => (await client.get(index + 1)).finishedAt !== null, 30_000);
+    assert.equal((await client.get(index + 1)).cause, 'idle', wish.join(' '));
+  }
+  assert.equal((await client.get(Number(busy))).status, 'running', 'control: one that does something lives');
+  const shown = (await cli.run(['show', '1'])).stdout;
+  assert.match(shown, /^idle\.checks +5 +config caps$/m);
+  assert.match(shown, /^idle\.interval +200ms +config caps$/m);
+  const dry = (await cli.run(['submit', '--dry-run', '--idle-dry-run', '--', 'true'])).stdout;
+  assert.match(dry, /^idle\.dry-run +false +config caps$/m);
+  await client.cancel([Number(busy)], { mode: 'kill' });
+});
+
 describe('policies on the command line', { concurrency: 2 }, () => {
   test('--dry-run shows what a submit would make, with where each value comes from, and submits nothing', async (t) => {
     const text = `${ttl('3h')}[profiles.nightly]\nbase = "batch"\nlease = "7m"\n[caps]\nretry.limit = 4\n`;
@@ -238,6 +263,14 @@ describe('policies on the command line', { concurrency: 2 }, () => {
       [['--idle', 'off', '--idle-checks', '3'], 2, /--idle off leaves nothing/],
       [['--retry-delay', 'off'], 2, /--retry-delay needs a duration/],
       [['--retry-on', 'cancel'], 2, /Write some of exit, signal/],
+      [['--retry-jitter', 'much'], 2, /It must be a number, such as 4 or 0\.5/],
+      [['--retry-jitter', '1.5'], 2, /jitter: must be at most 1/],
+      [['--retry-breaker', '3'], 2, /Write failures and a time, such as 10\/5m, or off/],
+      [['--retry-breaker', '3/off'], 2, /Write failures and a time/],
+      [['--retry-breaker', '0/5m'], 2, /breakerFailures: must be at least 1/],
+      [['--retry-breaker', '3/soon'], 2, /"soon" is not a duration/],
+      [['--notify-timeout', '5s'], 2, /--notify-timeout is for the commands of --notify/],
+      [['--notify', 'failed: true', '--notify-timeout', 'off'], 2, /--notify-timeout needs a duration/],
       [['--output-limit', '5'], 2, /"5" is not a size/],
       [['--output-limit', '5B'], 2, /outputLimitBytes: must be at least 4096/],
       [['--batch'], 2, /--dry-run shows one job/],
@@ -250,17 +283,16 @@ describe('policies on the command line', { concurrency: 2 }, () => {
     }
   });
 
-  test('every option becomes a policy', async (t) => {
+  test('every option becomes a policy, and every policy has an option', async (t) => {
     const { cli } = await configured(t, '');
+    const said = new Set<string>();
     const policiesOf = async (...args: string[]) => {
       const { code, stdout, stderr } = await cli.run(['submit', '--dry-run', '--json', ...args, '--', 'true']);
       assert.equal(code, 0, stderr);
       const { policies } = JSON.parse(stdout) as { policies: Record<string, { value: unknown; from: string }> };
-      return Object.fromEntries(
-        Object.entries(policies)
-          .filter(([, { from }]) => from === 'job')
-          .map(([name, { value }]) => [name, value]),
-      );
+      const asked = Object.entries(policies).filter(([, { from }]) => from === 'job');
+      for (const [name] of asked) said.add(name);
+      return Object.fromEntries(asked.map(([name, { value }]) => [name, value]));
     };
     const idle = ['--idle', 'on', '--idle-cpu', '0.5', '--idle-checks', '3', '--idle-interval', '200ms'];
     const retry = ['--retries', '3', '--retry-delay', '1s', '--retry-max-delay', '1m', '--retry-on', 'exit,oom'];
@@ -278,6 +310,13 @@ describe('policies on the command line', { concurrency: 2 }, () => {
       'retry.causes': ['exit', 'oom'],
       'retry.exitCodes': [75, 111],
     });
+    assert.deepEqual(await policiesOf('--no-idle-dry-run', '--retry-jitter', '0.25', '--retry-breaker', '3/90s'), {
+      'idle.dryRun': false,
+      'retry.jitter': 0.25,
+      'retry.breakerFailures': 3,
+      'retry.breakerWindowMs': 90_000,
+    });
+    assert.deepEqual(await policiesOf('--retry-breaker', 'off'), { 'retry.breakerFailures': null });
     assert.deepEqual(await policiesOf('--retries', 'unlimited', '--idle', 'off', '--ttl', 'off', '--lease', '3m'), {
       'retry.limit': null,
       idle: null,
@@ -289,5 +328,12 @@ describe('policies on the command line', { concurrency: 2 }, () => {
       onOutputLimit: 'kill',
       killGraceMs: null,
     });
+    const times = ['--max-runtime', '1h', '--start-deadline', '2h', '--on-supervisor-lost', 'retry'];
+    assert.deepEqual(await policiesOf(...times), {
+      maxRuntimeMs: 3_600_000,
+      startDeadlineMs: 7_200_000,
+      onSupervisorLost: 'retry',
+    });
+    assert.deepEqual([...said].sort(), Object.keys(policyKeys).sort());
   });
 });

@@ -15,6 +15,7 @@ test('corral edit changes a job that waits, in everything that it names and noth
     ['-n', 'new', '-p', '7'],
     ['-e', 'NEW=3', '--unset', 'GONE', '-C', '/tmp'],
     ['--kill-grace', '2s'],
+    ['--retry-breaker', '3/5m', '--retry-jitter', '0', '--no-idle-dry-run'],
     ['-c', line],
   ];
   for (const args of edits)
@@ -27,7 +28,14 @@ test('corral edit changes a job that waits, in everything that it names and noth
     cwd: '/tmp',
     command: ['/bin/sh', '-c', line],
     limits: { ...before.limits, killGraceMs: 2_000 },
-    policies: { ...before.policies, killGraceMs: { value: 2_000, from: 'job' } },
+    policies: {
+      ...before.policies,
+      killGraceMs: { value: 2_000, from: 'job' },
+      'retry.breakerFailures': { value: 3, from: 'job' },
+      'retry.breakerWindowMs': { value: 300_000, from: 'job' },
+      'retry.jitter': { value: 0, from: 'job' },
+      'idle.dryRun': { value: false, from: 'job' },
+    },
   });
   const notes = (await cli.run(['events', '-j', '1', '--json'])).stdout
     .trim()
@@ -36,7 +44,13 @@ test('corral edit changes a job that waits, in everything that it names and noth
     .filter(({ kind }) => kind === 'edited');
   assert.deepEqual(
     notes.map(({ detail }) => detail.changed),
-    [['name', 'priority'], ['cwd', 'env.NEW', 'env.GONE'], ['killGraceMs'], ['command']],
+    [
+      ['name', 'priority'],
+      ['cwd', 'env.NEW', 'env.GONE'],
+      ['killGraceMs'],
+      ['idle.dryRun', 'retry.jitter', 'retry.breakerFailures', 'retry.breakerWindowMs'],
+      ['command'],
+    ],
   );
   await cli.run(['group', 'set', 'default', '--parallel', '1']);
   await cli.run(['wait', '1']);

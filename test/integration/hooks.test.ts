@@ -217,6 +217,14 @@ test('--notify takes a line of shell, for the transitions that it names', async 
   assert.deepEqual(linesOf(out), ['failed: 1', 'completed: 2']);
   for (const wrong of ['failed', 'done: true', ': true', 'failed:'])
     assert.equal((await cli.run(['run', '--notify', wrong, '--', 'true'])).code, 2, wrong);
+
+  const slow = ['--notify', 'running: sleep 60', ...when('completed'), '--notify', 'completed: sleep 60'];
+  await cli.run(['run', '--notify-timeout', '300ms', ...slow, '--', 'true']);
+  const client = await cli.daemon.client();
+  await waitFor('both have been killed', async () => (await warningsOf(client, 3)).length === 2);
+  for (const { detail } of await warningsOf(client, 3))
+    assert.match((detail as { message: string }).message, /was killed: it had run for its limit of 300 ms$/);
+  assert.deepEqual(linesOf(out).slice(2), ['completed: 3'], 'control: the quick one is not');
 });
 
 test('a daemon that stops lets hooks come to their end, for a while; what is left of them goes with it', async (t) => {

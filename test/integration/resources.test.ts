@@ -40,7 +40,11 @@ for (const { tier, skip } of tiers) {
         [memory.by === 'cgroup' ? 'oom' : 'exit', 'exit', 'exit'],
       );
       assert.equal(jobs[0]?.status, 'failed');
-      assert.deepEqual(jobs[0]?.resources, { memoryBytes: 200 * mib, enforcedBy: { memory: memory.by } });
+      assert.deepEqual(jobs[0]?.resources, {
+        memoryBytes: 200 * mib,
+        enforcedBy: { memory: memory.by },
+        from: { memory: 'job' },
+      });
       if (memory.by === 'cgroup') assert.match(jobs[0]?.message ?? '', /its limit is 200 MiB, and its peak/);
       else assert.match(await textOf(client, greedy), /MemoryError/);
       assert.deepEqual(
@@ -97,6 +101,27 @@ for (const { tier, skip } of tiers) {
       );
     });
 
+    test('a cap holds for a job that asks for nothing, and for one that asks for more', async (t) => {
+      const { client } = await start(t, { env: { CORRAL_CAPS_MEMORY: '200MiB' } });
+      const { memory } = await limitsHere(client);
+      const ids = [
+        await client.submit(hog(400 * mib)),
+        await client.submit({ ...hog(400 * mib), resources: { memoryBytes: 600 * mib } }),
+        await client.submit({ ...hog(100 * mib), resources: { memoryBytes: 150 * mib } }),
+      ].map(({ id }) => id);
+      const jobs = await client.wait(ids);
+      const enforcedBy = { memory: memory.by };
+      const capped = { memoryBytes: 200 * mib, enforcedBy, from: { memory: 'config caps' } };
+      assert.deepEqual(
+        jobs.map(({ resources }) => resources),
+        [capped, capped, { memoryBytes: 150 * mib, enforcedBy, from: { memory: 'job' } }],
+      );
+      assert.deepEqual(
+        jobs.map(({ status }) => status),
+        ['failed', 'failed', 'completed'],
+      );
+    });
+
     for (const launcher of ['posix_spawn', 'execa']) {
       test(`CPU time and peak memory are those that the job used, with ${launcher}`, async (t) => {
         const { client } = await start(t, { env: { CORRAL_LAUNCHER: launcher } });
@@ -141,6 +166,31 @@ test('a job with limits that a daemon took over keeps to what that daemon can do
   const again = await daemon.client();
   const job = await again.get(id);
   assert.deepEqual([job.resources, job.warnings], [before.resources, before.warnings]);
+});
+
+test('a cap that the host cannot enforce is named by health and the log; jobs run without it', async (t) => {
+  const cli = new CommandLine(t, { CORRAL_CONTAINMENT: 'scan', CORRAL_CAPS_CPUS: '2', CORRAL_CAPS_MEMORY: '1GiB' });
+  const { code, stdout } = await cli.run(['submit', '--dry-run', '--memory', '2GiB', '--', 'true']);
+  assert.equal(code, 0);
+  assert.match(stdout, /^limits {7}memory 1GiB \(each process, config caps\)$/m);
+  assert.deepEqual(await cli.run(['run', '-c', 'sleep 0.2; ulimit -d']), {
+    code: 0,
+    stdout: `${1024 * 1024}\n`,
+    stderr: '',
+  });
+  assert.match((await cli.run(['show', '1'])).stdout, /^limits {7}memory 1GiB \(each process, config caps\)$/m);
+  const health = await cli.run(['health']);
+  assert.equal(health.code, 1);
+  const sentence = /The limit of 2 CPUs that \[caps\] sets cannot be enforced on this host: in tier scan /;
+  assert.match(health.stdout, /CAPS_UNENFORCED/);
+  assert.match(health.stdout, sentence);
+  assert.doesNotMatch(health.stdout, /memory limit/);
+  const said = cli.daemon
+    .log()
+    .split('\n')
+    .filter((line) => line.includes('a cap cannot be enforced'));
+  assert.equal(said.length, 1);
+  assert.match(said[0] ?? '', sentence);
 });
 
 test('the command line: options, what is refused, what is warned of, what is shown', async (t) => {

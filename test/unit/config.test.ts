@@ -7,7 +7,15 @@ import { lineOf } from '../../src/daemon/config/lines.ts';
 import { policySection } from '../../src/daemon/config/policies.ts';
 import { useText } from '../../src/daemon/config/read.ts';
 import { builtInDefaults, definitionFrom, policiesView, settlePolicies } from '../../src/daemon/core/index.ts';
-import { CorralError, durationText, type PolicySettings, policyKeys, resolvePaths } from '../../src/protocol/index.ts';
+import {
+  CorralError,
+  durationText,
+  idleSettings,
+  idleSignals,
+  type PolicySettings,
+  policyKeys,
+  resolvePaths,
+} from '../../src/protocol/index.ts';
 
 const paths = { ...resolvePaths({ HOME: '/h' }, 1), configFile: 'FILE' };
 const use = (text: string, env: Record<string, string> = {}) => useText({ paths, text }, env);
@@ -117,6 +125,82 @@ const cases: Case[] = [
     },
   },
   {
+    name: 'a cap on idle turns on a rule that is off, with its time and the rest of the profile',
+    config: '[caps]\nidle = "2h"',
+    profile: 'stream',
+    asked: { idle: null },
+    inForce: {
+      idle: [undefined, ''],
+      'idle.checks': [720, 'config caps'],
+      'idle.intervalMs': [10_000, 'config caps'],
+      'idle.cpuMillicores': [4, 'config caps'],
+      'idle.signals': [['cpu'], 'config caps'],
+    },
+  },
+  {
+    name: 'also one that the profile has off, with the rule of [jobs]',
+    config: '[jobs]\nidle.cpu-millicores = 9\n[caps]\nidle = "2h"',
+    profile: 'service',
+    inForce: { 'idle.checks': [120, 'config caps'], 'idle.cpuMillicores': [9, 'config caps'] },
+  },
+  {
+    name: 'a cap on idle is not had for nothing: no part of the rule is laxer than in the profile',
+    config: '[caps]\nidle = "1m"',
+    profile: 'stream',
+    asked: {
+      idle: { cpuMillicores: 0, checks: 1_000, intervalMs: 100, signals: ['cpu', 'client'], dryRun: true },
+    },
+    inForce: {
+      'idle.cpuMillicores': [4, 'config caps'],
+      'idle.checks': [6, 'config caps'],
+      'idle.intervalMs': [10_000, 'config caps'],
+      'idle.signals': [['cpu'], 'config caps'],
+      'idle.dryRun': [false, 'config caps'],
+    },
+  },
+  {
+    name: 'what is stricter than the profile holds under a cap on idle',
+    config: '[caps]\nidle = "2m"',
+    asked: { idle: { cpuMillicores: 50, checks: 1, intervalMs: 2 * minuteMs, signals: ['output'] } },
+    inForce: {
+      'idle.cpuMillicores': [50, 'job'],
+      'idle.checks': [1, 'job'],
+      'idle.intervalMs': [2 * minuteMs, 'job'],
+      'idle.signals': [['output'], 'job'],
+      'idle.dryRun': [false, 'profile default'],
+    },
+  },
+  {
+    name: 'checks that are closer together than those of the profile become fewer, and take as long',
+    config: '[caps]\nidle = "2h"',
+    asked: { idle: { checks: 300, intervalMs: 1_000 } },
+    inForce: { 'idle.checks': [5, 'config caps'], 'idle.intervalMs': [minuteMs, 'config caps'] },
+  },
+  {
+    name: 'a cap on idle is for the profile, too',
+    config: '[jobs]\nidle.dry-run = true\n[caps]\nidle = "10m"',
+    inForce: {
+      'idle.checks': [10, 'config caps'],
+      'idle.intervalMs': [minuteMs, 'profile default'],
+      'idle.dryRun': [false, 'config caps'],
+    },
+  },
+  {
+    name: 'a cap on idle that is shorter than an interval is the interval',
+    config: '[caps]\nidle = "20s"',
+    inForce: { 'idle.checks': [1, 'config caps'], 'idle.intervalMs': [20_000, 'config caps'] },
+  },
+  {
+    name: 'control: without the cap, everything is as it was asked for',
+    asked: { idle: { cpuMillicores: 0, checks: 1_000, intervalMs: 100, dryRun: true } },
+    inForce: {
+      'idle.cpuMillicores': [0, 'job'],
+      'idle.checks': [1_000, 'job'],
+      'idle.intervalMs': [100, 'job'],
+      'idle.dryRun': [true, 'job'],
+    },
+  },
+  {
     name: 'a variable is over the file',
     config: '[jobs]\nttl = "2h"\nidle = "off"\n[caps]\nlease = "5m"',
     env: {
@@ -218,6 +302,38 @@ describe('the policies of a job', () => {
   });
 });
 
+test('whatever a job asks for, under a cap on idle it is ended when it does nothing by its profile for so long', () => {
+  const idle = fc.record(
+    {
+      cpuMillicores: fc.constantFrom(0, 1, 4, 50),
+      checks: fc.integer({ min: 1, max: 1_000_000 }),
+      intervalMs: fc.integer({ min: 100, max: 10_000_000_000 }),
+      signals: fc.subarray([...idleSignals], { minLength: 1 }),
+      dryRun: fc.boolean(),
+    },
+    { requiredKeys: [] },
+  );
+  const arbitrary = fc.record({
+    profile: fc.constantFrom(...builtInDefaults.profiles.keys()),
+    asked: fc.record({ idle: fc.option(idle) }, { requiredKeys: [] }),
+    idleMs: fc.oneof(fc.integer({ min: 100, max: 10_000 }), fc.integer({ min: 100, max: 100 * 365 * 86_400_000 })),
+  });
+  fc.assert(
+    fc.property(arbitrary, ({ profile, asked, idleMs }) => {
+      const rule = settlePolicies(asked, profile, { ...builtInDefaults, caps: { idleMs } }).policies.idle;
+      const own = settlePolicies({ idle: {} }, profile, builtInDefaults).policies.idle;
+      assert.ok(rule !== null && own !== null);
+      idleSettings.parse(rule);
+      assert.ok(rule.checks * rule.intervalMs <= idleMs, `${rule.checks} × ${rule.intervalMs} ms`);
+      assert.equal(rule.dryRun, false);
+      assert.ok(rule.cpuMillicores >= own.cpuMillicores);
+      assert.ok(rule.signals.every((signal) => own.signals.includes(signal)));
+      assert.ok(rule.intervalMs >= Math.min(own.intervalMs, idleMs));
+    }),
+    { numRuns: 1_000 },
+  );
+});
+
 const refused: { name: string; text: string; says: string; env?: Record<string, string> }[] = [
   { name: 'no TOML', text: 'a = 1\nb =', says: 'FILE:2: this is not TOML' },
   { name: 'no such section', text: '\n[job]\nttl = "1h"', says: 'FILE:2: job: there is no such key.' },
@@ -257,7 +373,14 @@ const refused: { name: string; text: string; says: string; env?: Record<string, 
     text: '[jobs]\non-output-limit = "drop"',
     says: 'FILE:2: jobs.on-output-limit: must be one of truncate, kill.',
   },
-  { name: 'a cap on what has none', text: '[caps]\nidle = "off"', says: 'FILE:2: caps.idle: there is no such key.' },
+  { name: 'a cap on what has none', text: '[caps]\nnice = "off"', says: 'FILE:2: caps.nice: there is no such key.' },
+  { name: 'a cap below the least', text: '[caps]\nidle = "50ms"', says: 'FILE:2: caps.idle: must be at least 100.' },
+  {
+    name: 'a cap that lets nothing run',
+    text: '[caps]\nmemory = "1KiB"',
+    says: 'FILE:2: caps.memory: must be at least 1048576.',
+  },
+  { name: 'a cap that is no number', text: '[caps]\ncpus = "few"', says: 'FILE:2: caps.cpus: must be a number.' },
   {
     name: 'a profile without a base',
     text: '[profiles.a]\nttl = "1h"\nbase = "b"',

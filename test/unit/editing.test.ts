@@ -13,9 +13,10 @@ import {
   type JobDefaults,
   type Profile,
   schedule,
+  viewOf,
 } from '../../src/daemon/core/index.ts';
 import type { JobEdit, JobSpec } from '../../src/protocol/index.ts';
-import { defaultsOnAbleHost, groupOf, instant } from '../support/records.ts';
+import { ableHost, defaultsOnAbleHost, groupOf, instant } from '../support/records.ts';
 
 const dayMs = 86_400_000;
 const at = (monoMs: number, jumpMs = 0) => ({ ...instant(monoMs, 1_800_000_000_000 + monoMs + jumpMs), bootId: 'b' });
@@ -87,7 +88,9 @@ describe('edit', () => {
     {
       name: 'replaces the limits on resources by what the host can enforce of the new ones',
       edit: { resources: { memoryBytes: 2 ** 26 } },
-      becomes: { resources: { memoryBytes: 2 ** 26, enforcedBy: { memory: 'cgroup' }, shortfalls: [] } },
+      becomes: {
+        resources: { memoryBytes: 2 ** 26, enforcedBy: { memory: 'cgroup' }, from: { memory: 'job' }, shortfalls: [] },
+      },
       changed: ['resources'],
     },
   ];
@@ -154,6 +157,49 @@ describe('edit', () => {
     assert.deepEqual([policies.maxRuntimeMs, sources.maxRuntimeMs], [60, 'config caps']);
     assert.deepEqual([policies.ttlMs, sources.ttlMs], [1_000, 'job']);
     assert.deepEqual([policies.killGraceMs, sources.killGraceMs], [5_000, 'profile default']);
+  });
+
+  test('that turns idle off, or makes it void, keeps within a cap on it', () => {
+    const world = new Waiting([{ profile: 'stream' }, { profile: 'service' }]);
+    const defaults: JobDefaults = { ...builtInDefaults, caps: { idleMs: 60_000 } };
+    const idleOf = (id: number) => {
+      const { policies, sources } = world.job(id).definition;
+      return [policies.idle?.cpuMillicores, policies.idle?.checks, policies.idle?.dryRun, sources['idle.checks']];
+    };
+    world.edit({ ttlMs: 5_000 }, { jobId: 2, defaults });
+    assert.equal(world.job(2).definition.policies.idle, null, 'it is not named');
+    world.edit({ idle: { checks: 9, cpuMillicores: 0, dryRun: true } }, { defaults });
+    assert.deepEqual(idleOf(1), [4, 6, false, 'config caps']);
+    for (const jobId of [1, 2]) world.edit({ idle: null }, { jobId, defaults });
+    assert.deepEqual(idleOf(1), [4, 6, false, 'config caps']);
+    assert.deepEqual(idleOf(2), [4, 1, false, 'config caps']);
+    for (const jobId of [1, 2]) world.edit({ idle: null }, { jobId });
+    assert.deepEqual(
+      [world.job(1), world.job(2)].map(({ definition }) => definition.policies.idle),
+      [null, null],
+    );
+  });
+
+  test('of what a job may use keeps within the caps', () => {
+    const world = new Waiting([{}]);
+    const defaults: JobDefaults = {
+      ...builtInDefaults,
+      hostLimits: ableHost,
+      caps: { resources: { pids: 10, cpus: 2 } },
+    };
+    const limitsOf = () => viewOf(world.job(), { files: [], bytes: 0 }, null).resources;
+    world.edit({ priority: 1 }, { defaults });
+    assert.equal(limitsOf(), null, 'it is not named');
+    world.edit({ resources: { pids: 50, cpus: 1 } }, { defaults });
+    const enforcedBy = { pids: 'cgroup', cpus: 'cgroup' };
+    assert.deepEqual(limitsOf(), { pids: 10, cpus: 1, enforcedBy, from: { pids: 'config caps', cpus: 'job' } });
+    world.edit({ resources: null }, { defaults });
+    assert.deepEqual(limitsOf(), {
+      pids: 10,
+      cpus: 2,
+      enforcedBy,
+      from: { pids: 'config caps', cpus: 'config caps' },
+    });
   });
 
   test('of the delay counts from the edit, whatever the wall clock has done since', () => {

@@ -9,6 +9,7 @@ const well: VitalFacts = {
   pausedFor: null,
   configError: null,
   configUnwatched: null,
+  unenforcedCaps: [],
   guardianPid: 7,
   load: {
     queued: 2,
@@ -54,6 +55,7 @@ const cases: readonly { code: HealthReasonCode; facts: Partial<VitalFacts>; says
   { code: 'GUARDIAN_LOST', facts: { guardianPid: null }, says: /no guardian/ },
   { code: 'CONFIG_INVALID', facts: { configError: 'c.toml:2: what?' }, says: /^c\.toml:2/ },
   { code: 'CONFIG_UNWATCHED', facts: { configUnwatched: 'c.toml cannot be watched.' }, says: /^c\.toml cannot/ },
+  { code: 'CAPS_UNENFORCED', facts: { unenforcedCaps: ['No CPUs.', 'No pids.'] }, says: /^No CPUs\. No pids\.$/ },
   { code: 'LAUNCH_STALLED', facts: { stalledLaunches: [4, 5] }, says: /^The launch of job 4, 5 does not answer\.$/ },
   {
     code: 'UNKILLABLE_JOBS',

@@ -17,6 +17,7 @@ import {
   noUsage,
   revived,
   settleResources,
+  unenforcedCaps,
   viewOf,
   withPhase,
 } from '../../src/daemon/core/index.ts';
@@ -85,6 +86,7 @@ describe('limits are settled by what the host can enforce', () => {
       nice: 7,
       enforce: 'best-effort',
       enforcedBy: { pids: 'not enforced', nice: 'each process' },
+      from: { pids: 'job', nice: 'job' },
     });
   });
 
@@ -94,6 +96,76 @@ describe('limits are settled by what the host can enforce', () => {
     assert.equal(weaker?.warnings.length, 1);
     const [again] = revived([weaker ?? assert.fail()], instant(0), full);
     assert.deepEqual([again?.definition.resources?.enforcedBy, again?.warnings], [{ pids: 'cgroup' }, []]);
+  });
+});
+
+describe('caps on what a job may use', () => {
+  const caps = { memoryBytes: 2 ** 27, cpus: 2, pids: 10 };
+  const settled = (asked: ResourcesSpec | undefined, host: HostLimits) => {
+    const resources = settleResources(asked, host, caps);
+    if (resources === null) return null;
+    const { memoryBytes, cpus, pids, from } = resources;
+    return { memoryBytes, cpus, pids, from };
+  };
+  const ofCaps = { memory: 'config caps', cpus: 'config caps', pids: 'config caps' };
+
+  test('hold for a job that asks for nothing, and for one that asks for more', () => {
+    assert.deepEqual(settled(undefined, full), { ...caps, from: ofCaps });
+    assert.deepEqual(settled({ memoryBytes: 2 ** 30, cpus: 2.5, pids: 11 }, full), { ...caps, from: ofCaps });
+  });
+
+  test('leave alone what is less', () => {
+    const asked = { memoryBytes: 2 ** 26, cpus: 2, nice: 3 };
+    assert.deepEqual(settled(asked, full), {
+      memoryBytes: 2 ** 26,
+      cpus: 2,
+      pids: 10,
+      from: { memory: 'job', cpus: 'job', pids: 'config caps', nice: 'job' },
+    });
+  });
+
+  test('that the host cannot enforce are for nobody who does not ask for such a limit, and are named', () => {
+    assert.deepEqual(settled(undefined, bare), {
+      memoryBytes: 2 ** 27,
+      cpus: undefined,
+      pids: undefined,
+      from: { memory: 'config caps' },
+    });
+    assert.equal(settleResources(undefined, bare, { cpus: 2 }), null);
+    assert.throws(
+      () => settled({ cpus: 3 }, bare),
+      /^CorralError: The limit of 2 CPUs cannot be enforced on this host/,
+    );
+    assert.deepEqual(unenforcedCaps(caps, bare), [
+      'The limit of 2 CPUs that [caps] sets cannot be enforced on this host: there is no controller.',
+      'The limit of 10 processes that [caps] sets cannot be enforced on this host: there is no controller.',
+    ]);
+    assert.deepEqual([unenforcedCaps(caps, full), unenforcedCaps(undefined, bare)], [[], []]);
+  });
+
+  test('are no reason not to run a job where the next daemon cannot enforce them; what the job asked for is', () => {
+    const defaults = { ...builtInDefaults, hostLimits: full, caps: { resources: caps } };
+    const [asking, silent] = [{ ...spec, resources: { pids: 3 } }, spec].map((one, index) =>
+      newJob(index + 1, definitionFrom(one, defaults), instant(0)),
+    );
+    const [strict, other] = revived([asking ?? assert.fail(), silent ?? assert.fail()], instant(0), bare);
+    assert.deepEqual(strict?.definition.resources?.shortfalls, [
+      'The limit of 3 processes cannot be enforced on this host: there is no controller.',
+    ]);
+    assert.deepEqual([other?.definition.resources?.shortfalls, other?.warnings], [[], []]);
+    const view = viewOf(other ?? assert.fail(), { files: [], bytes: 0 }, null).resources;
+    assert.deepEqual(view?.enforcedBy, { memory: 'each process', cpus: 'not enforced', pids: 'not enforced' });
+    const [again] = revived([other ?? assert.fail()], instant(0), full);
+    assert.deepEqual(again?.definition.resources?.enforcedBy.pids, 'cgroup');
+  });
+
+  test('of an earlier daemon there are none: what its records have, the jobs asked for', () => {
+    const job = limited(1, { pids: 3 });
+    const { from: _, ...earlier } = job.definition.resources ?? assert.fail();
+    const kept = { ...job, definition: { ...job.definition, resources: earlier } };
+    assert.deepEqual(viewOf(kept, { files: [], bytes: 0 }, null).resources?.from, { pids: 'job' });
+    const [weaker] = revived([kept], instant(0), bare);
+    assert.equal(weaker?.warnings.length, 1);
   });
 });
 

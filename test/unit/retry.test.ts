@@ -5,148 +5,18 @@ import {
   apply,
   attemptsBegun,
   backoffMs,
-  beginAttempt,
-  type Change,
   chanceOf,
-  type Decision,
   decide,
-  definitionFrom,
   dependenciesOf,
-  type Effect,
   type Event,
-  emptyState,
-  type Instant,
   type Job,
-  nextDeadline,
   noUsage,
-  recover,
   retriesHeldBack,
-  revived,
-  type State,
-  schedule,
 } from '../../src/daemon/core/index.ts';
 import { type Cause, type JobSpec, keptAttempts, retryableCauses } from '../../src/protocol/index.ts';
-import { groupOf, instant } from '../support/records.ts';
+import { BareDaemon } from '../support/bare-daemon.ts';
 
 const dayMs = 86_400_000;
-
-/** A daemon without its shells: time passes when a test says so, and processes do what it says. */
-class Daemon {
-  state: State = emptyState();
-  monoMs = 0;
-  /** How far somebody has set the wall clock. */
-  shiftMs = 0;
-  /** When this daemon started, on a wall clock that nobody set. */
-  epochMs = 1_700_000_000_000;
-  readonly launches: { jobId: number; atMs: number }[] = [];
-  readonly ended: Job[] = [];
-  /** Numbers of the attempts whose output was removed. */
-  readonly removed: number[] = [];
-
-  constructor(parallel = 1_000) {
-    apply(this.state, [{ kind: 'group', before: null, after: groupOf('default', { parallel, maxQueued: 100_000 }) }]);
-  }
-
-  get now(): Instant {
-    const steadyMs = this.epochMs + this.monoMs;
-    return instant(this.monoMs, steadyMs + this.shiftMs, steadyMs);
-  }
-
-  job(id: number): Job | undefined {
-    return this.state.live.get(id);
-  }
-
-  emit(...events: Event[]): Effect[] {
-    const effects: Effect[] = [];
-    const take = ({ changes, effects: more }: Decision) => {
-      apply(this.state, changes);
-      effects.push(...more);
-    };
-    for (const event of events) take(decide(this.state, event, this.now));
-    // So many are started in a turn; the others in the turns that follow at once.
-    for (let started = -1; started < effects.length; ) {
-      started = effects.length;
-      take(schedule(this.state, 'scan', this.now));
-    }
-    for (const effect of effects) {
-      if (effect.type === 'launch') this.launches.push({ jobId: effect.job.id, atMs: this.monoMs });
-      if (effect.type === 'finished') this.ended.push(effect.job);
-      if (effect.type === 'removeOutput') this.removed.push(...effect.attempts);
-    }
-    return effects;
-  }
-
-  submit(...specs: Partial<JobSpec>[]): void {
-    const definitions = specs.map((spec) => definitionFrom({ command: ['false'], env: {}, cwd: '/', ...spec }));
-    this.emit({ type: 'submit', request: 1, definitions, known: new Map(), ended: new Map() });
-  }
-
-  /** Gives a queued job attempts that it had before. */
-  age(jobId: number, attempts: number): void {
-    const before = this.job(jobId) ?? assert.fail();
-    let after = before;
-    for (let n = 0; n < attempts; n += 1) after = { ...beginAttempt(after, 'scan'), phase: before.phase };
-    apply(this.state, [{ kind: 'job', before, after }]);
-  }
-
-  /** The process that was launched for the job runs. */
-  run(jobId: number): void {
-    this.emit({ type: 'launched', jobId, leader: { pid: jobId, startTicks: 1, bootId: 'b' } });
-  }
-
-  exit(jobId: number, code = 1): void {
-    this.emit({ type: 'leaderExited', jobId, exit: { code, signal: null }, remaining: 0, usage: noUsage });
-  }
-
-  fail(jobId: number): void {
-    this.run(jobId);
-    this.exit(jobId);
-  }
-
-  cancel(jobId: number): void {
-    this.emit({ type: 'cancel', request: 1, jobIds: [jobId], mode: 'graceful', ended: new Map() });
-  }
-
-  /** Time passes; the alarm rings whenever it is due. */
-  pass(ms: number): void {
-    const untilMs = this.monoMs + ms;
-    for (;;) {
-      const next = nextDeadline(this.state);
-      if (next === null || next > untilMs) break;
-      assert.ok(next >= this.monoMs - 1, 'the alarm never rings for the past');
-      this.monoMs = Math.max(this.monoMs, next);
-      this.emit({ type: 'tick' });
-      const later = nextDeadline(this.state);
-      assert.ok(later === null || later > this.monoMs || later !== next, 'what was due has been looked after');
-    }
-    this.monoMs = untilMs;
-  }
-
-  /** SIGKILL, a while, and a new daemon that finds what the store kept: no phase but its status. */
-  restart(downMs: number): void {
-    const kept = [...this.state.live.values()].map(
-      (job): Job => ({
-        ...JSON.parse(JSON.stringify(job)),
-        phase:
-          job.phase.status === 'queued' ? { status: 'queued', readyAtMonoMs: null, startByMonoMs: null } : job.phase,
-      }),
-    );
-    this.epochMs += this.monoMs + downMs + this.shiftMs;
-    this.shiftMs = 0;
-    this.monoMs = 0;
-    const groups = [...this.state.groups.values()].map(
-      ({ group }): Change => ({ kind: 'group', before: null, after: group }),
-    );
-    this.state = emptyState(this.state.nextJobId);
-    const jobs = revived(kept, this.now);
-    apply(this.state, [...groups, ...jobs.map((after): Change => ({ kind: 'job', before: null, after }))]);
-    const changes = recover(jobs, () => 0, this.now);
-    apply(this.state, changes);
-    for (const change of changes)
-      if (change.kind === 'job' && 'cause' in change.after.phase) this.ended.push(change.after);
-    this.emit();
-  }
-}
 
 /** Pauses without chance. */
 const steady = { delayMs: 1_000, jitter: 0, breakerFailures: null } as const;
@@ -194,7 +64,7 @@ describe('backoff', () => {
 
 describe('a failed attempt', () => {
   test('is run again after its pause, as often as the policy says, and then fails as it did', () => {
-    const daemon = new Daemon();
+    const daemon = new BareDaemon();
     daemon.submit({ retry: { ...steady, limit: 2 } });
     daemon.fail(1);
     assert.equal(daemon.state.groups.get('default')?.active, 0, 'the slot is free while it waits');
@@ -216,14 +86,14 @@ describe('a failed attempt', () => {
   });
 
   test('is not run again where nobody asked for it', () => {
-    const daemon = new Daemon();
+    const daemon = new BareDaemon();
     daemon.submit({});
     daemon.fail(1);
     assert.equal(daemon.ended.length, 1);
   });
 
   test('that succeeds ends the job', () => {
-    const daemon = new Daemon();
+    const daemon = new BareDaemon();
     daemon.submit({ retry: { ...steady, limit: 5 } });
     daemon.fail(1);
     daemon.pass(1_000);
@@ -240,7 +110,7 @@ describe('a failed attempt', () => {
   ];
   for (const { name, retry, code, again } of codes) {
     test(`${name}: ${again ? 'again' : 'not again'}`, () => {
-      const daemon = new Daemon();
+      const daemon = new BareDaemon();
       daemon.submit({ retry: { ...steady, limit: 1, ...retry } });
       daemon.run(1);
       daemon.exit(1, code);
@@ -249,7 +119,7 @@ describe('a failed attempt', () => {
   }
 
   test('after a cancel that came while it was ending for another reason is not run again', () => {
-    const daemon = new Daemon();
+    const daemon = new BareDaemon();
     daemon.submit(
       { maxRuntimeMs: 1_000, retry: { ...steady, limit: 5 } },
       { maxRuntimeMs: 1_000, retry: { ...steady, limit: 5 } },
@@ -269,7 +139,7 @@ describe('a failed attempt', () => {
   });
 
   test('also where the daemon dies between that cancel and the end', () => {
-    const daemon = new Daemon();
+    const daemon = new BareDaemon();
     daemon.submit({ maxRuntimeMs: 1_000, retry: { ...steady, limit: 5 } });
     daemon.run(1);
     daemon.pass(1_000);
@@ -282,7 +152,7 @@ describe('a failed attempt', () => {
   });
 
   test('a cancel while the job waits for its retry ends it', () => {
-    const daemon = new Daemon();
+    const daemon = new BareDaemon();
     daemon.submit({ retry: { ...steady, limit: null } });
     daemon.fail(1);
     daemon.cancel(1);
@@ -291,7 +161,7 @@ describe('a failed attempt', () => {
   });
 
   test('that ran well for longer than the longest pause begins again with the shortest; the count goes on', () => {
-    const daemon = new Daemon();
+    const daemon = new BareDaemon();
     daemon.submit({ retry: { ...steady, limit: null, maxDelayMs: 4_000 } });
     for (const pauseMs of [1_000, 2_000, 4_000, 4_000]) {
       daemon.fail(1);
@@ -309,24 +179,13 @@ describe('a failed attempt', () => {
   });
 });
 
-test('a service is run again for ever, a minute apart at most; the breaker is for one that fails far more often', () => {
-  const daemon = new Daemon();
-  daemon.submit({ profile: 'service' });
-  for (let n = 0; n < 200; n += 1) {
-    daemon.fail(1);
-    daemon.pass(60_000);
-    assert.equal(daemon.job(1)?.phase.status, 'starting', `after failure ${n + 1}`);
-  }
-  assert.equal(daemon.job(1)?.queue.retries, 200);
-});
-
 describe('of a job that is run again for ever', () => {
   const spec: Partial<JobSpec> = { retry: { ...steady, limit: null, delayMs: 1, maxDelayMs: 1 } };
   const numbersOf = ({ attempts }: Job) => attempts.map(({ number }) => number);
   const upTo = (last: number, first = 1) => Array.from({ length: last + 1 - first }, (_, index) => first + index);
 
   test('the newest attempts are kept; each that begins takes the oldest away, record and output in one', () => {
-    const daemon = new Daemon();
+    const daemon = new BareDaemon();
     daemon.submit(spec);
     for (let begun = 1; begun <= 2 * keptAttempts + 7; begun += 1) {
       const job = daemon.job(1) ?? assert.fail();
@@ -339,7 +198,7 @@ describe('of a job that is run again for ever', () => {
   });
 
   test('those that an earlier version kept beyond that go as the next one begins', () => {
-    const daemon = new Daemon();
+    const daemon = new BareDaemon();
     daemon.submit(spec);
     daemon.fail(1);
     const before = daemon.job(1) ?? assert.fail();
@@ -352,7 +211,7 @@ describe('of a job that is run again for ever', () => {
   });
 
   test('also where a client has it started, in a manual group', () => {
-    const daemon = new Daemon();
+    const daemon = new BareDaemon();
     daemon.emit({ type: 'setGroup', request: 1, name: 'default', settings: { mode: 'manual' } });
     daemon.submit(spec);
     daemon.age(1, keptAttempts);
@@ -362,7 +221,7 @@ describe('of a job that is run again for ever', () => {
   });
 
   test('one that never was, for want of room, leaves the others behind: the job is not taken for one that never started', () => {
-    const daemon = new Daemon();
+    const daemon = new BareDaemon();
     daemon.submit({});
     daemon.submit({ ...spec, after: [1], afterMode: 'any' });
     daemon.fail(1);
@@ -387,7 +246,7 @@ describe('the breaker', () => {
   };
 
   test('gives a job up that fails too often within its window, and says so', () => {
-    const daemon = new Daemon();
+    const daemon = new BareDaemon();
     daemon.submit(spec);
     for (let n = 0; n < 3; n += 1) {
       daemon.fail(1);
@@ -398,7 +257,7 @@ describe('the breaker', () => {
   });
 
   test('lets one be that fails as often, but seldom', () => {
-    const daemon = new Daemon();
+    const daemon = new BareDaemon();
     daemon.submit(spec);
     for (let n = 0; n < 20; n += 1) {
       daemon.run(1);
@@ -411,7 +270,7 @@ describe('the breaker', () => {
   });
 
   test('counts over a restart of the daemon', () => {
-    const daemon = new Daemon();
+    const daemon = new BareDaemon();
     daemon.submit(spec);
     for (let n = 0; n < 3; n += 1) {
       daemon.fail(1);
@@ -422,7 +281,7 @@ describe('the breaker', () => {
   });
 
   test('does not count failures of a daemon whose clock was ahead: they may be of long ago', () => {
-    const daemon = new Daemon();
+    const daemon = new BareDaemon();
     daemon.submit(spec);
     daemon.fail(1);
     daemon.pass(10);
@@ -435,8 +294,8 @@ describe('the breaker', () => {
 
   for (const shiftMs of [dayMs, -dayMs]) {
     test(`is not fooled by a wall clock that is set by ${shiftMs / dayMs} day`, () => {
-      const often = new Daemon();
-      const seldom = new Daemon();
+      const often = new BareDaemon();
+      const seldom = new BareDaemon();
       for (const daemon of [often, seldom]) daemon.submit(spec);
       for (let n = 0; n < 3; n += 1) {
         often.fail(1);
@@ -457,7 +316,7 @@ describe('the breaker', () => {
 describe('clocks that jump', () => {
   for (const shiftMs of [dayMs, -dayMs]) {
     test(`by ${shiftMs / dayMs} day neither start a retry early nor hold it back`, () => {
-      const daemon = new Daemon();
+      const daemon = new BareDaemon();
       daemon.submit({ retry: { ...steady, limit: 3, delayMs: 5_000 } }, { delayMs: 5_000 }, { maxRuntimeMs: 5_000 });
       daemon.fail(1);
       daemon.run(3);
@@ -475,7 +334,7 @@ describe('clocks that jump', () => {
     });
 
     test(`by ${shiftMs / dayMs} day while the daemon is down make a pause no longer than it was`, () => {
-      const daemon = new Daemon();
+      const daemon = new BareDaemon();
       daemon.submit({ retry: { ...steady, limit: 3, delayMs: 5_000, maxDelayMs: 5_000 } });
       daemon.fail(1);
       daemon.restart(shiftMs);
@@ -485,7 +344,7 @@ describe('clocks that jump', () => {
   }
 
   test('what is left of a pause is waited for after a restart', () => {
-    const daemon = new Daemon();
+    const daemon = new BareDaemon();
     daemon.submit({ retry: { ...steady, limit: 3, delayMs: 5_000 } });
     daemon.fail(1);
     daemon.pass(1_000);
@@ -501,7 +360,7 @@ describe('a storm of retries', () => {
   const spec: Partial<JobSpec> = { retry: { ...steady, limit: 1 } };
 
   test('is spread out: a burst at once, the others at the pace, in order; all of them come', () => {
-    const daemon = new Daemon();
+    const daemon = new BareDaemon();
     daemon.emit({ type: 'setRetryPace', perSecond: 20, burst: 100 });
     daemon.submit(...Array<Partial<JobSpec>>(500).fill(spec));
     for (let id = 1; id <= 500; id += 1) daemon.fail(id);
@@ -520,7 +379,7 @@ describe('a storm of retries', () => {
   });
 
   test('is spread out also where the daemon starts into it', () => {
-    const daemon = new Daemon();
+    const daemon = new BareDaemon();
     daemon.submit(...Array<Partial<JobSpec>>(500).fill(spec));
     for (let id = 1; id <= 500; id += 1) daemon.fail(id);
     daemon.restart(60_000);
@@ -538,7 +397,7 @@ describe('a storm of retries', () => {
         fc.integer({ min: 1, max: 20 }),
         fc.array(fc.nat({ max: 700 }), { minLength: 1, maxLength: 60 }),
         (perSecond, burst, waits) => {
-          const daemon = new Daemon();
+          const daemon = new BareDaemon();
           daemon.emit({ type: 'setRetryPace', perSecond, burst });
           daemon.submit(...Array<Partial<JobSpec>>(waits.length).fill(spec));
           daemon.launches.length = 0;
@@ -557,8 +416,106 @@ describe('a storm of retries', () => {
     );
   });
 
+  /** So many jobs of which the retries come due together, at this pace. */
+  function storm(jobs: number, pace: { perSecond: number; burst: number }): BareDaemon {
+    const daemon = new BareDaemon();
+    daemon.emit({ type: 'setRetryPace', ...pace });
+    daemon.submit(...Array<Partial<JobSpec>>(jobs).fill(spec));
+    for (let id = 1; id <= jobs; id += 1) daemon.fail(id);
+    daemon.launches.length = 0;
+    daemon.pass(1_000);
+    return daemon;
+  }
+  const timesOf = ({ launches }: BareDaemon) => launches.map(({ atMs }) => atMs - 1_000);
+  /** Those that start at one moment do so by their age. */
+  function isInOrder({ launches }: BareDaemon, unchanged: BareDaemon): boolean {
+    const ranks = new Map(unchanged.launches.map(({ jobId }, index) => [jobId, index]));
+    const rank = (jobId: number | undefined) => ranks.get(jobId ?? 0) ?? -1;
+    return launches.every(({ jobId, atMs }, index) => {
+      const later = launches.slice(index + 1).find((one) => one.atMs > atMs);
+      return later === undefined || rank(later.jobId) > rank(jobId);
+    });
+  }
+
+  const changes: { name: string; to: { perSecond: number; burst: number }; times: number[] }[] = [
+    { name: 'faster', to: { perSecond: 100, burst: 1 }, times: [0, 1_000, 2_000, 2_505, 2_515, 2_525, 2_535, 2_545] },
+    { name: 'slower', to: { perSecond: 0.5, burst: 1 }, times: [0, 1_000, 2_000, 3_500, 5_500, 7_500, 9_500, 11_500] },
+    {
+      name: 'in a larger burst',
+      to: { perSecond: 1, burst: 4 },
+      times: [0, 1_000, 2_000, 2_500, 2_500, 2_500, 3_000, 4_000],
+    },
+    { name: 'the same', to: { perSecond: 1, burst: 1 }, times: [0, 1_000, 2_000, 3_000, 4_000, 5_000, 6_000, 7_000] },
+  ];
+  for (const { name, to, times } of changes)
+    test(`whose pace is changed goes on at the new one: ${name}`, () => {
+      const daemon = storm(8, { perSecond: 1, burst: 1 });
+      daemon.pass(2_500);
+      daemon.emit({ type: 'setRetryPace', ...to });
+      assert.equal(retriesHeldBack(daemon.state.retryPace, daemon.monoMs), 8 - daemon.launches.length);
+      daemon.pass(20_000);
+      assert.deepEqual(timesOf(daemon), times);
+      const unchanged = storm(8, { perSecond: 1, burst: 1 });
+      unchanged.pass(20_000);
+      assert.ok(isInOrder(daemon, unchanged));
+    });
+
+  test('does not wait for the turns of jobs that were cancelled when its pace is changed', () => {
+    const daemon = storm(1_000, { perSecond: 1, burst: 1 });
+    const started = daemon.launches[0]?.jobId;
+    const last = started === 1_000 ? 999 : 1_000;
+    for (let id = 1; id <= 1_000; id += 1) if (id !== started && id !== last) daemon.cancel(id);
+    daemon.emit({ type: 'setRetryPace', perSecond: 2, burst: 1 });
+    daemon.pass(1_000);
+    assert.deepEqual(timesOf(daemon), [0, 500]);
+  });
+
+  test('of which a change of the pace could not be committed goes on as before', () => {
+    const daemon = storm(5, { perSecond: 1, burst: 1 });
+    const event: Event = { type: 'setRetryPace', perSecond: 100, burst: 1 };
+    apply(daemon.state, decide(daemon.state, event, daemon.now).changes)();
+    daemon.pass(10_000);
+    assert.deepEqual(timesOf(daemon), [0, 1_000, 2_000, 3_000, 4_000]);
+  });
+
+  test('whatever paces there were when, none is lost, and no window holds more than they allow', () => {
+    const pace = fc.record({ perSecond: fc.integer({ min: 1, max: 50 }), burst: fc.integer({ min: 1, max: 20 }) });
+    const change = fc.record({ afterMs: fc.nat({ max: 3_000 }), pace });
+    fc.assert(
+      fc.property(pace, fc.array(change, { minLength: 1, maxLength: 5 }), (first, later) => {
+        const jobs = 40;
+        const daemon = storm(jobs, first);
+        const paces = [{ atMs: 0, ...first }];
+        for (const { afterMs, pace } of later) {
+          daemon.pass(afterMs);
+          daemon.emit({ type: 'setRetryPace', ...pace });
+          paces.push({ atMs: daemon.monoMs, ...pace });
+        }
+        daemon.pass(jobs * 1_000);
+        assert.equal(daemon.launches.length, jobs);
+        const unchanged = storm(jobs, first);
+        unchanged.pass(jobs * 1_000);
+        assert.ok(isInOrder(daemon, unchanged));
+        const filledUntil = (ms: number) =>
+          paces.reduce((sum, { atMs, perSecond }, index) => {
+            const untilMs = Math.min(ms, paces[index + 1]?.atMs ?? ms);
+            return sum + (Math.max(0, untilMs - atMs) * perSecond) / 1_000;
+          }, 0);
+        // A bucket that becomes larger has that much more in it.
+        const burst = paces.reduce(
+          (sum, one, index) => sum + Math.max(0, one.burst - (paces[index - 1]?.burst ?? 0)),
+          0,
+        );
+        for (const [index, one] of daemon.launches.entries())
+          for (const [further, other] of daemon.launches.slice(index).entries())
+            assert.ok(further + 1 <= burst + filledUntil(other.atMs) - filledUntil(one.atMs) + 1e-6);
+      }),
+      { numRuns: 100 },
+    );
+  });
+
   test('a turn that could not be committed is taken back: nobody loses a turn by it', () => {
-    const daemon = new Daemon();
+    const daemon = new BareDaemon();
     daemon.emit({ type: 'setRetryPace', perSecond: 10, burst: 1 });
     daemon.submit(spec, spec, spec);
     for (let id = 1; id <= 3; id += 1) daemon.fail(id);
@@ -577,7 +534,7 @@ describe('a storm of retries', () => {
   });
 
   test('a first start does not wait for retries', () => {
-    const daemon = new Daemon();
+    const daemon = new BareDaemon();
     daemon.emit({ type: 'setRetryPace', perSecond: 1, burst: 1 });
     daemon.submit(spec, spec, spec);
     for (let id = 1; id <= 3; id += 1) daemon.fail(id);
@@ -643,7 +600,7 @@ test('whatever happens: never more attempts than the limit allows, or than are k
       fc.array(step, { maxLength: 80, size: 'max' }),
       fc.constantFrom(0, keptAttempts - 1, keptAttempts),
       (policies, steps, earlier) => {
-        const daemon = new Daemon();
+        const daemon = new BareDaemon();
         daemon.emit({ type: 'pauseGroup', request: 1, name: 'default', running: 'letRun' });
         daemon.submit(...policies.map((retry) => ({ retry, maxRuntimeMs: 1_500, killGraceMs: 100 })));
         for (const jobId of daemon.state.live.keys()) daemon.age(jobId, earlier);

@@ -13,6 +13,7 @@ import {
   parseDuration,
   parseSize,
   pathFromText,
+  type RetryPolicy,
   retryableCauses,
   scopeVariable,
   showBytes,
@@ -36,6 +37,7 @@ interface JobFlags {
   readonly successCodes?: number[];
   readonly onSupervisorLost?: 'fail' | 'retry';
   readonly notify?: HookSpec[];
+  readonly notifyTimeout?: number | 'off';
   readonly scope?: string;
   readonly idempotencyKey?: string;
   readonly delay?: number | 'off';
@@ -53,10 +55,12 @@ interface JobFlags {
   readonly idleChecks?: number;
   readonly idleInterval?: number | 'off';
   readonly idleSignals?: IdleSignal[];
-  readonly idleDryRun?: true;
+  readonly idleDryRun?: boolean;
   readonly retries?: number | 'unlimited';
   readonly retryDelay?: number | 'off';
   readonly retryMaxDelay?: number | 'off';
+  readonly retryJitter?: number;
+  readonly retryBreaker?: Breaker | 'off';
   readonly retryOn?: Cause[];
   readonly retryExitCodes?: number[];
   readonly memory?: number | 'off';
@@ -65,6 +69,8 @@ interface JobFlags {
   readonly nice?: number;
   readonly limits?: 'strict' | 'best-effort';
 }
+
+type Breaker = Pick<RetryPolicy, 'breakerFailures' | 'breakerWindowMs'>;
 
 const lostPolicies = ['fail', 'retry'];
 
@@ -116,10 +122,17 @@ export function addJobOptions(command: Command): Command {
       asSignals,
     )
     .option('--idle-dry-run', 'only say that it would have been ended')
+    .option('--no-idle-dry-run', 'end it, also where its profile only says so')
     .optionsGroup(retry)
     .option('--retries <number>', 'run it again so often if it fails; or unlimited', asRetries)
     .option('--retry-delay <duration>', 'pause before the first retry; it doubles with each', asDuration)
     .option('--retry-max-delay <duration>', 'longest pause', asDuration)
+    .option('--retry-jitter <share>', 'share of the pause that is left to chance, from 0 to 1', asAmount)
+    .option(
+      '--retry-breaker <failures/duration>',
+      'give it up when it fails so often within so long, such as 10/5m; or off',
+      asBreaker,
+    )
     .option('--retry-on <causes>', `only after these, such as exit,oom (of ${retryableCauses.join(', ')})`, asCauses)
     .option('--retry-exit-codes <codes>', 'only after these exit codes, such as 75,111', asExitCodes)
     .optionsGroup(start)
@@ -153,6 +166,7 @@ export function addJobOptions(command: Command): Command {
       `after these (${hookMoments.join(', ')}) run a line of shell that reads the job's JSON; repeatable`,
       asHook,
     )
+    .option('--notify-timeout <duration>', 'kill a command of --notify that runs this long (default: 30s)', asDuration)
     .optionsGroup('Options:');
 }
 
@@ -186,7 +200,7 @@ export function jobSettings(flags: JobFlags): Partial<JobRequest> & { command?: 
     stdin: flags.stdin === undefined ? undefined : readableFile(flags.stdin),
     splitOutput: flags.splitOutput,
     successCodes: flags.successCodes,
-    hooks: flags.notify,
+    hooks: hooks(flags),
     scope: flags.scope,
     idempotencyKey: flags.idempotencyKey,
     ...startSettings(flags),
@@ -203,6 +217,8 @@ export function jobSettings(flags: JobFlags): Partial<JobRequest> & { command?: 
       limit: flags.retries === 'unlimited' ? null : flags.retries,
       delayMs: amount('--retry-delay', flags.retryDelay),
       maxDelayMs: amount('--retry-max-delay', flags.retryMaxDelay),
+      jitter: flags.retryJitter,
+      ...(flags.retryBreaker === 'off' ? { breakerFailures: null } : flags.retryBreaker),
       causes: flags.retryOn,
       exitCodes: flags.retryExitCodes,
     }),
@@ -215,6 +231,14 @@ export function jobSettings(flags: JobFlags): Partial<JobRequest> & { command?: 
     }),
   };
   return given(settings);
+}
+
+function hooks({ notify, notifyTimeout }: JobFlags): HookSpec[] | undefined {
+  const timeoutMs = amount('--notify-timeout', notifyTimeout);
+  if (timeoutMs === undefined) return notify;
+  if (notify === undefined)
+    throw new CorralError('INVALID_PARAMS', '--notify-timeout is for the commands of --notify; name one.');
+  return notify.map((hook) => ({ ...hook, timeoutMs }));
 }
 
 function idleSettings(flags: JobFlags): JobRequest['idle'] {
@@ -347,6 +371,15 @@ function asAmount(text: string): number {
 
 function asRetries(text: string): number | 'unlimited' {
   return text === 'unlimited' ? text : asCount(text);
+}
+
+/** `10/5m` */
+function asBreaker(text: string): Breaker | 'off' {
+  if (text === 'off') return text;
+  const [, failures, window = ''] = /^(\d+)\/(.+)$/.exec(text) ?? [];
+  const breakerWindowMs = failures === undefined ? 'off' : asDuration(window);
+  if (breakerWindowMs === 'off') throw new InvalidArgumentError('Write failures and a time, such as 10/5m, or off.');
+  return { breakerFailures: Number(failures), breakerWindowMs };
 }
 
 const asSignals = (text: string) => asListOf(idleSignals, text);

@@ -45,12 +45,14 @@ export function afterText({ after, afterMode }: Pick<SettledJob, 'after' | 'afte
 
 export function resourcesText({ resources }: Pick<SettledJob, 'resources'>): string | null {
   if (resources === null) return null;
-  const { memoryBytes, cpus, pids, nice, enforcedBy } = resources;
+  const { memoryBytes, cpus, pids, nice, enforcedBy, from } = resources;
   const said = { memory: memoryBytes && policyText('memoryBytes', memoryBytes), cpus, pids, nice };
   const parts = Object.entries(said).flatMap(([name, value]) => {
     const by = enforcedBy[name as keyof typeof enforcedBy];
-    const how = by === undefined || by === 'cgroup' || (name === 'nice' && by === 'each process') ? '' : ` (${by})`;
-    return value === undefined ? [] : [`${name} ${value}${how}`];
+    const isUsual = by === undefined || by === 'cgroup' || (name === 'nice' && by === 'each process');
+    const source = from[name as keyof typeof from];
+    const about = [...(isUsual ? [] : [by]), ...(source === 'config caps' ? [source] : [])].join(', ');
+    return value === undefined ? [] : [`${name} ${value}${about === '' ? '' : ` (${about})`}`];
   });
   return parts.length === 0 ? null : parts.join(', ');
 }

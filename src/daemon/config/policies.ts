@@ -7,6 +7,8 @@ import {
   type PolicySettings,
   policyFields,
   policyKeys,
+  type ResourceCaps,
+  resourcesSchema,
   retrySettings,
 } from '../../protocol/index.ts';
 import { duration, flag, list, number, size } from './values.ts';
@@ -50,6 +52,8 @@ export const policySection = z.strictObject({
   'on-output-limit': policyFields.onOutputLimit,
 });
 
+const limits = resourcesSchema.shape;
+
 /** What no job may exceed. `off`: whatever it asks for. */
 export const capSection = z.strictObject({
   'max-runtime': duration.pipe(policyFields.maxRuntimeMs.unwrap()).optional(),
@@ -64,6 +68,10 @@ export const capSection = z.strictObject({
     })
     .optional(),
   'output-limit': size.pipe(policyFields.outputLimitBytes.unwrap()).optional(),
+  idle: duration.pipe(idleSettings.shape.intervalMs.nullable()).optional(),
+  memory: size.pipe(limits.memoryBytes.unwrap().nullable()).optional(),
+  cpus: number(limits.cpus.unwrap().nullable(), { off: null }).optional(),
+  pids: number(limits.pids.unwrap().nullable(), { off: null }).optional(),
 });
 
 type Tree = { readonly [key: string]: unknown };
@@ -81,12 +89,22 @@ export function policiesFrom(section: Tree): PolicySettings {
   return settings;
 }
 
-export function capsFrom(section: Tree): CapSettings {
+export function capsFrom(section: z.output<typeof capSection>): CapSettings {
+  const { idle, memory, cpus, pids } = section;
+  const resources = numbersOf({ memoryBytes: memory, cpus, pids }) as ResourceCaps;
+  return {
+    ...numbersOf(
+      Object.fromEntries(cappedPolicies.map((name) => [name, valueAt(section, policyKeys[name].split('.'))])),
+    ),
+    ...numbersOf({ idleMs: idle }),
+    ...(Object.keys(resources).length === 0 ? {} : { resources }),
+  };
+}
+
+/** Those that are set, and not to `off`. */
+function numbersOf(values: Tree): Record<string, number> {
   return Object.fromEntries(
-    cappedPolicies.flatMap((name) => {
-      const value = valueAt(section, policyKeys[name].split('.'));
-      return typeof value === 'number' ? [[name, value]] : [];
-    }),
+    Object.entries(values).flatMap(([name, value]) => (typeof value === 'number' ? [[name, value]] : [])),
   );
 }
 

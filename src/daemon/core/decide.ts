@@ -148,7 +148,7 @@ function decideAlone(state: State, event: Event, now: Instant): Decision {
         event.jobIds.map((jobId) => noteHookFailure(state.live.get(jobId) ?? event.ended.get(jobId), event)),
       );
     case 'setRetryPace':
-      return setRetryPace(state.retryPace, event);
+      return setRetryPace(state, event, (job) => waitedEnough(job, now), now);
     case 'tick':
       return tick(state, now);
     case 'sampled':

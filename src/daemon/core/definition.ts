@@ -32,7 +32,7 @@ export function definitionFrom(spec: JobSpec, defaults: JobDefaults = builtInDef
     startAtWallMs: startAt === undefined ? null : Date.parse(startAt),
     after: [...new Set(after ?? [])],
     afterMode: afterMode ?? 'success',
-    resources: settleResources(resources, defaults.hostLimits ?? unknownHost),
+    resources: settleResources(resources, defaults.hostLimits ?? unknownHost, defaults.caps.resources),
     hooks: hooks ?? [],
     ...settlePolicies(policies, profile ?? 'default', defaults),
   };

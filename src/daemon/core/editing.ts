@@ -1,6 +1,7 @@
 /** Jobs are changed, or moved to another group, while they wait. */
 import { CorralError, frameLimits, type JobEdit, type PolicySettings } from '../../protocol/index.ts';
 import { roomProblem } from './admitting.ts';
+import { fromCaps } from './caps.ts';
 import type { Change } from './changes.ts';
 import { bulk, type Decision, groupNotFound, jobNotFound, nothing, refuse } from './decision.ts';
 import type { EndedJobs, Event } from './events.ts';
@@ -30,10 +31,11 @@ function editOne(before: Job, { edit: wish, defaults }: Extract<Event, { type: '
     ? { ...onPresentClock(before.queue, now), notBefore: notBeforeOf(definition, now) }
     : before.queue;
   const { resources } = wish;
+  const { hostLimits = unknownHost } = defaults;
   const limited =
     resources === undefined
       ? before
-      : withResources(before, settleResources(resources ?? undefined, defaults.hostLimits ?? unknownHost));
+      : withResources(before, settleResources(resources ?? undefined, hostLimits, defaults.caps.resources));
   const asked = { ...limited, definition: { ...definition, resources: limited.definition.resources }, queue };
   const edited = heldAnew(before, asked, namesTime, now);
   const after = namesTime || wish.startDeadlineMs !== undefined ? inQueue(edited, now) : edited;
@@ -140,7 +142,8 @@ function editedEnvironment(before: JobDefinition['env'], { set = {}, unset = [] 
 function editedPolicies(job: SettledPolicies, asked: PolicySettings, defaults: JobDefaults): SettledPolicies {
   const { profile, policies, sources } = job;
   // A job that is to have an idle policy for the first time takes what the edit leaves open from its profile.
-  const template = policies.idle === null && asked.idle ? settlePolicies({ idle: asked.idle }, profile, defaults) : job;
+  const isNew = policies.idle === null && asked.idle !== undefined;
+  const template = isNew ? settlePolicies({ idle: asked.idle }, profile, defaults) : job;
   const present = {
     name: profile,
     base: null,
@@ -148,10 +151,14 @@ function editedPolicies(job: SettledPolicies, asked: PolicySettings, defaults: J
     configured: {},
   };
   const names = namesOf(asked);
-  const caps = Object.fromEntries(Object.entries(defaults.caps).filter(([name]) => names.includes(name)));
+  const { idleMs, resources: _, ...others } = defaults.caps;
+  const caps = {
+    ...Object.fromEntries(Object.entries(others).filter(([name]) => names.includes(name))),
+    ...(asked.idle === undefined || idleMs === undefined ? {} : { idleMs }),
+  };
   const settled = settlePolicies(asked, profile, { profiles: new Map([[profile, present]]), jobs: {}, caps });
   const sourceOf = (name: string, from: string) =>
-    names.includes(name) ? from : (sources[name] ?? template.sources[name] ?? from);
+    names.includes(name) || from === fromCaps ? from : (sources[name] ?? template.sources[name] ?? from);
   return {
     ...settled,
     sources: Object.fromEntries(Object.entries(settled.sources).map(([name, from]) => [name, sourceOf(name, from)])),

@@ -18,6 +18,8 @@ export interface VitalFacts {
   readonly configError: string | null;
   /** Why changes of the configuration are not noticed, or `null`. */
   readonly configUnwatched: string | null;
+  /** Caps that this host cannot hold jobs to, and why, each in a sentence. */
+  readonly unenforcedCaps: readonly string[];
   readonly guardianPid: number | null;
   readonly load: Load;
   readonly startsPerMinute: number;
@@ -76,6 +78,7 @@ const findings: Record<FoundByDaemon, (facts: VitalFacts) => readonly string[]> 
   GUARDIAN_LOST: ({ guardianPid }) => (guardianPid === null ? ['There is no guardian at the moment.'] : []),
   CONFIG_INVALID: ({ configError }) => (configError === null ? [] : [configError]),
   CONFIG_UNWATCHED: ({ configUnwatched }) => (configUnwatched === null ? [] : [configUnwatched]),
+  CAPS_UNENFORCED: ({ unenforcedCaps }) => (unenforcedCaps.length === 0 ? [] : [unenforcedCaps.join(' ')]),
   LAUNCH_STALLED: ({ stalledLaunches: jobs }) =>
     jobs.length === 0 ? [] : [`The launch of job ${someOf(jobs)} does not answer.`],
   UNKILLABLE_JOBS: ({ unkillableJobs: jobs }) =>

@@ -1,5 +1,5 @@
 /** What is known of a job. Records are immutable: a change is a new record. */
-import type { HookSpec, LimitName, LimitsView, Policies, ResourcesSpec } from '../../protocol/index.ts';
+import type { HookSpec, LimitName, LimitsView, Policies, ResourcesSpec, ResourcesView } from '../../protocol/index.ts';
 import type { Attempt } from './attempt.ts';
 import type { Instant } from './instant.ts';
 import type { JobPhase } from './phase.ts';
@@ -50,6 +50,8 @@ export interface JobDefinition {
 /** What a job asked for, how it is held to it, and what there is to say of that. */
 export interface SettledResources extends ResourcesSpec {
   readonly enforcedBy: Partial<Record<LimitName, LimitsView[LimitName]['by']>>;
+  /** Absent in a record of an earlier daemon: `job`. */
+  readonly from?: ResourcesView['from'];
   /** Of limits that are not enforced: why. */
   readonly shortfalls: readonly string[];
 }

@@ -10,6 +10,7 @@ import {
   type PolicySettings,
   type RetryPolicy,
 } from '../../protocol/index.ts';
+import { type Flat, limit } from './caps.ts';
 import type { HostLimits } from './resources.ts';
 
 export interface Profile {
@@ -46,6 +47,7 @@ const everything = {
     jitter: 0.5,
     causes: ['exit', 'signal', 'oom', 'max-runtime', 'idle', 'output-limit'],
     exitCodes: null,
+    // For jobs that want shorter pauses: with these, which grow to ten minutes, nothing fails so often.
     breakerFailures: 10,
     breakerWindowMs: minuteMs,
   },
@@ -53,6 +55,20 @@ const everything = {
   outputLimitBytes: 256 * 1024 ** 2,
   onOutputLimit: 'truncate',
 } satisfies Policies;
+
+/**
+ * A service is run again for ever, up to a minute apart. Its pauses are 1, 2, 4 … 32 s and then 60 s, each up to a half shorter by
+ * chance, so the 16th of failures without a run between them comes 301 to 603 s after the first: what fails at once is given up
+ * after five to ten minutes, and what needs something that is away for five minutes lives. In 20 minutes there are so many also of
+ * one that fails within 39 s of each start, or whose pauses are long already (15 times 60 s). One that runs for 80 s and more
+ * each time never has so many.
+ */
+const serviceRetry = {
+  limit: null,
+  maxDelayMs: minuteMs,
+  breakerFailures: 16,
+  breakerWindowMs: 20 * minuteMs,
+} satisfies Partial<RetryPolicy>;
 
 const streamIdle = { cpuMillicores: 4, checks: 5, intervalMs: 10_000, signals: ['cpu'] } satisfies Partial<IdlePolicy>;
 
@@ -75,7 +91,7 @@ export const builtInProfiles: readonly Profile[] = [
   {
     name: 'service',
     base: 'default',
-    settings: { idle: null, retry: { limit: null, maxDelayMs: minuteMs } },
+    settings: { idle: null, retry: serviceRetry },
     configured: {},
   },
 ];
@@ -104,9 +120,6 @@ export interface SettledPolicies {
   /** Where each value comes from, by its name, such as `idle.checks`. */
   readonly sources: Readonly<Record<string, string>>;
 }
-
-/** One value of the policies. `idle` and its parts are values of their own: `idle` says whether there is such a policy at all. */
-type Flat = Map<string, { value: unknown; from: string }>;
 
 /** Jobs that ask for the same get one object, which the store digests once. Forgotten with the configuration that it came from. */
 const settledBefore = new WeakMap<JobDefaults, Map<string, SettledPolicies>>();
@@ -137,8 +150,9 @@ function settleAnew(asked: PolicySettings, profileName: string, defaults: JobDef
     put(flat, configured, `config profiles.${name}`);
     if (name === 'default') put(flat, defaults.jobs, 'config jobs');
   }
+  const ofProfile = new Map(flat);
   put(flat, asked, 'job');
-  limit(flat, defaults.caps);
+  limit(flat, ofProfile, defaults.caps);
   const value = (name: string) => flat.get(name)?.value;
   const group = (prefix: string) =>
     Object.fromEntries(
@@ -224,15 +238,5 @@ function put(flat: Flat, settings: PolicySettings, from: string): void {
     if (name === 'idle') flat.set(name, { value: true, from });
     for (const [part, one] of Object.entries(value))
       if (one !== undefined) flat.set(`${name}.${part}`, { value: one, from });
-  }
-}
-
-/** `null` is no limit at all, and so beyond any cap; but of the grace, it is none, and below all. */
-function limit(flat: Flat, caps: CapSettings): void {
-  for (const [name, cap] of Object.entries(caps)) {
-    const known = flat.get(name);
-    if (cap === undefined || known === undefined) continue;
-    const isBeyond = known.value === null ? name !== 'killGraceMs' : Number(known.value) > cap;
-    if (isBeyond) flat.set(name, { value: cap, from: 'config caps' });
   }
 }

@@ -5,9 +5,11 @@ import {
   formatSize,
   type LimitName,
   type LimitsView,
+  type ResourceCaps,
   type ResourcesSpec,
   unreachable,
 } from '../../protocol/index.ts';
+import { fromCaps } from './caps.ts';
 import type { Change } from './changes.ts';
 import { currentAttempt, type Job, type SettledResources } from './job.ts';
 
@@ -43,16 +45,31 @@ export const unknownHost: HostLimits = {
   lowestNice: 20,
 };
 
+/** The limits that can be capped, by their fields. */
+const capNames = { memory: 'memoryBytes', cpus: 'cpus', pids: 'pids' } as const;
+type CapName = keyof typeof capNames;
+
 /**
- * What a job asks for, as this host can give it.
+ * What a job asks for, and no more than the caps, as this host can give it.
  *
  * @throws CorralError `LIMIT_UNENFORCEABLE` where it cannot and the job does not say `best-effort`
  */
-export function settleResources(asked: ResourcesSpec | undefined, host: HostLimits): SettledResources | null {
-  if (asked === undefined) return null;
-  const settled = settleLeniently(asked, host);
+export function settleResources(
+  asked: ResourcesSpec | undefined,
+  host: HostLimits,
+  caps: ResourceCaps = {},
+): SettledResources | null {
+  const capped = cappedBy(caps, asked ?? {}, host);
+  if (asked === undefined && capped.length === 0) return null;
+  const inForce: ResourcesSpec = {
+    ...asked,
+    ...Object.fromEntries(capped.map((name) => [capNames[name], caps[capNames[name]]])),
+  };
+  const isCap = (name: LimitName) => capped.some((one) => one === name);
+  const from = Object.fromEntries(wantedLimits(inForce).map((name) => [name, isCap(name) ? fromCaps : 'job']));
+  const settled = settleLeniently(inForce, from, host);
   const [reason] = settled.shortfalls;
-  if (reason !== undefined && asked.enforce !== 'best-effort') {
+  if (reason !== undefined && asked?.enforce !== 'best-effort') {
     throw new CorralError(
       'LIMIT_UNENFORCEABLE',
       `${reason} To have the job all the same, without this limit: --limits best-effort (in a request: "enforce": "best-effort").`,
@@ -61,24 +78,55 @@ export function settleResources(asked: ResourcesSpec | undefined, host: HostLimi
   return settled;
 }
 
-/** A job that an earlier daemon accepted: this one may be able to hold it to its limits in another way, or not at all. */
-export function onThisHost(job: Job, host: HostLimits): Job {
-  const { resources } = job.definition;
-  return resources === null ? job : withResources(job, settleLeniently(resources, host));
+/** The limits that are those of the caps: where the job asks for more, and where it asks for none and the host can enforce it. */
+function cappedBy(caps: ResourceCaps, asked: ResourcesSpec, { how }: HostLimits): CapName[] {
+  return capsOf(caps).filter((name) => {
+    const value = asked[capNames[name]];
+    return value === undefined ? how[name].by !== 'not enforced' : value > (caps[capNames[name]] ?? value);
+  });
 }
 
-function settleLeniently(asked: ResourcesSpec, host: HostLimits): SettledResources {
-  const { memoryBytes, cpus, pids, nice, enforce } = asked;
-  const wanted = wantedLimits(asked);
-  const found = wanted.map((name) => [name, howFor(name, asked, host)] as const);
+function capsOf(caps: ResourceCaps): CapName[] {
+  return (Object.keys(capNames) as CapName[]).filter((name) => caps[capNames[name]] !== undefined);
+}
+
+/** The caps that this host cannot hold jobs to, each with the reason, in a sentence. */
+export function unenforcedCaps(caps: ResourceCaps = {}, { how }: HostLimits): string[] {
+  return capsOf(caps)
+    .filter((name) => how[name].by === 'not enforced')
+    .map((name) => `${inWords(name, caps)} that [caps] sets cannot be enforced on this host: ${how[name].why}.`);
+}
+
+/**
+ * A job that an earlier daemon accepted: this one may be able to hold it to its limits in another way, or not at all. A limit that
+ * the job did not ask for so is no reason not to run it: a new job would be accepted without.
+ */
+export function onThisHost(job: Job, host: HostLimits): Job {
+  const { resources } = job.definition;
+  if (resources === null) return job;
+  const { from = {} } = resources;
+  const settled = settleLeniently(resources, from, host, (name) => from[name] === fromCaps);
+  return withResources(job, settled);
+}
+
+function settleLeniently(
+  limits: ResourcesSpec,
+  from: NonNullable<SettledResources['from']>,
+  host: HostLimits,
+  mayLack: (name: LimitName) => boolean = () => false,
+): SettledResources {
+  const { memoryBytes, cpus, pids, nice, enforce } = limits;
+  const wanted = wantedLimits(limits);
+  const found = wanted.map((name) => [name, howFor(name, limits, host)] as const);
   return {
     ...Object.fromEntries(
       Object.entries({ memoryBytes, cpus, pids, nice, enforce }).filter(([, value]) => value !== undefined),
     ),
     enforcedBy: Object.fromEntries(found.map(([name, { by }]) => [name, by])),
+    from,
     shortfalls: found
-      .filter(([, { by }]) => by === 'not enforced')
-      .map(([name, { why }]) => `${inWords(name, asked)} cannot be enforced on this host: ${why}.`),
+      .filter(([name, { by }]) => by === 'not enforced' && !mayLack(name))
+      .map(([name, { why }]) => `${inWords(name, limits)} cannot be enforced on this host: ${why}.`),
   };
 }
 

@@ -5,10 +5,10 @@
 import { type Cause, formatDuration, type RetryPolicy } from '../../protocol/index.ts';
 import type { Attempt } from './attempt.ts';
 import type { Change } from './changes.ts';
-import { type Decision, replace } from './decision.ts';
+import { type Decision, merge, nothing, replace } from './decision.ts';
 import type { Instant } from './instant.ts';
 import { currentAttempt, type Job, type QueueRecord } from './job.ts';
-import type { RetryPace } from './state.ts';
+import type { RetryPace, State } from './state.ts';
 import { freshQueueRecord } from './waiting.ts';
 
 /** Beyond so many doublings every pause is at its limit, and a number would not hold more for ever. */
@@ -147,9 +147,32 @@ export function retriesHeldBack({ nextMonoMs, burst, perSecond }: RetryPace, now
   return Math.max(0, Math.ceil(((nextMonoMs - nowMonoMs) * perSecond) / 1_000 - 1e-6) - burst);
 }
 
+/**
+ * Another pace, also for the retries that have a turn which is still to come: they keep their order. What has been taken out of the
+ * bucket stays taken, as far as the new one is so large.
+ */
 export function setRetryPace(
-  before: RetryPace,
+  state: State,
   { perSecond, burst }: Pick<RetryPace, 'perSecond' | 'burst'>,
+  ready: (job: Job) => Job,
+  now: Instant,
 ): Decision {
-  return { changes: [{ kind: 'retryPace', before, after: { ...before, perSecond, burst } }], effects: [] };
+  const before = state.retryPace;
+  if (before.perSecond === perSecond && before.burst === burst) return nothing;
+  const waiting = [...state.live.values()]
+    .map((job) => ({ job, turnMonoMs: turnOf(job) }))
+    .filter(({ turnMonoMs }) => turnMonoMs > now.monoMs)
+    .sort((one, other) => one.turnMonoMs - other.turnMonoMs)
+    .map(({ job }) => job);
+  const taken = Math.max(0, ((before.nextMonoMs - now.monoMs) * before.perSecond) / 1_000 - waiting.length);
+  const after = { perSecond, burst, nextMonoMs: now.monoMs + (Math.min(taken, burst) * 1_000) / perSecond };
+  return merge([
+    { changes: [{ kind: 'retryPace', before, after }], effects: [] },
+    paceRetries(after, waiting, ready, now),
+  ]);
+}
+
+/** When a job that waits for its turn has it. */
+function turnOf({ phase }: Job): number {
+  return phase.status === 'queued' && phase.hasTurn === true ? (phase.readyAtMonoMs ?? 0) : 0;
 }

@@ -87,8 +87,8 @@ export function settledView(job: Job): SettledJob {
 
 function resourcesView(resources: SettledResources | null): JobView['resources'] {
   if (resources === null) return null;
-  const { shortfalls: _, ...shown } = resources;
-  return shown;
+  const { shortfalls: _, from, ...shown } = resources;
+  return { ...shown, from: from ?? Object.fromEntries(Object.keys(shown.enforcedBy).map((name) => [name, 'job'])) };
 }
 
 /** Of fewer attempts than are kept the results are shown, so that the job fits a frame. */

@@ -66,12 +66,16 @@ export function limitLeaf(leaf: string, { memoryBytes, cpus, pids, enforcedBy }:
  * @throws LimitError where a process may not be touched, as one that has changed its user
  */
 export function limitProcesses(resources: SettledResources, leaderPid: number, pids: () => readonly number[]): void {
-  const { memoryBytes, nice, enforcedBy } = resources;
+  const { memoryBytes, nice, enforcedBy, from } = resources;
   const limitsData = memoryBytes !== undefined && enforcedBy.memory === 'each process';
   const limitsNice = nice !== undefined && enforcedBy.nice === 'each process';
   if (!limitsData && !limitsNice) return;
   const apply = (pid: number) => {
-    if (limitsData) check(limitData(pid, memoryBytes), pid, resources);
+    if (limitsData) {
+      const outcome = limitData(pid, memoryBytes);
+      // A job is not ended for want of a limit that it did not ask for.
+      if (from?.memory !== 'config caps') check(outcome, pid, resources);
+    }
     if (limitsNice) check(niceProcess(pid, nice), pid, resources);
   };
   apply(leaderPid);

@@ -189,7 +189,7 @@ export class Supervisor {
     const loaded = jobs.map((after): Change => ({ kind: 'job', before: null, after }));
     apply(this.#state, [...entering(snapshot.groups), ...added, ...loaded]);
     this.#state.nextJobId = Math.max(this.#state.nextJobId, snapshot.nextJobId);
-    const lost = recover(jobs, (job) => output.facts(job).bytes, now);
+    const lost = recover(this.#state, jobs, (job) => output.facts(job).bytes, now);
     const { changes: recovered } = settleDependents(this.#state, { changes: lost, effects: [] }, now);
     apply(this.#state, recovered);
     const { changes: leftovers } = settleDependents(this.#state, endLeftovers(this.#state, now), now);

@@ -488,7 +488,7 @@ export const methods = {
   },
   'group.pause': {
     about:
-      'Has a group start nothing more, until `group.resume`. Its running jobs are paused too, unless they may go on.',
+      'Has a group start nothing more, until `group.resume`. Its running jobs are paused too, unless they may go on. The start deadlines of jobs that wait in it stand still.',
     repeat: 'safe',
     errors: ['GROUP_NOT_FOUND', 'STORE_FAILED'],
     params: z.strictObject({

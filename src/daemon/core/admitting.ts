@@ -6,7 +6,7 @@ import type { Effect, Event } from './events.ts';
 import { type Change, type Instant, type Job, type JobDefinition, justQueued, noClient, type State } from './model.ts';
 import { whyScopeIsClosed } from './scopes.ts';
 import { settledView } from './view.ts';
-import { firstQueueRecord, inQueue } from './waiting.ts';
+import { firstQueueRecord, inItsGroup, inQueue } from './waiting.ts';
 
 export function submit(state: State, event: Extract<Event, { type: 'submit' }>, now: Instant): Decision {
   const closed = closedTo(state, event.request);
@@ -39,7 +39,8 @@ export function submit(state: State, event: Extract<Event, { type: 'submit' }>, 
     added.set(definition.group, more);
     const unknown = definition.after.find((jobId) => !state.live.has(jobId) && !event.ended.has(jobId));
     if (unknown !== undefined) return refuse(event.request, 'JOB_NOT_FOUND', jobNotFound(unknown).message);
-    const job = behindThose(newJob(nextId, definition, now), (jobId) => state.live.has(jobId));
+    const queued = inItsGroup(state, newJob(nextId, definition, now), now);
+    const job = behindThose(queued, (jobId) => state.live.has(jobId));
     nextId += 1;
     if (key !== null) keys.set(key, job);
     changes.push({ kind: 'job', before: null, after: job });

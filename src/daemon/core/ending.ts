@@ -10,15 +10,21 @@ import {
   type Job,
   type JobDefinition,
   type LeaderExit,
+  type State,
   withAttempt,
   withPhase,
 } from './model.ts';
 import { type AtLimits, oomMessage, warnOfLimits } from './resources.ts';
 import { afterFailure, afterRun } from './retry.ts';
 import { beginStopping } from './stopping.ts';
-import { freshQueueRecord, inQueue } from './waiting.ts';
+import { freshQueueRecord, inItsGroup, inQueue } from './waiting.ts';
 
-export function leaderExited(job: Job, event: Extract<Event, { type: 'leaderExited' }>, now: Instant): Decision {
+export function leaderExited(
+  state: State,
+  job: Job,
+  event: Extract<Event, { type: 'leaderExited' }>,
+  now: Instant,
+): Decision {
   const { exit, remaining, usage, atLimits = null } = event;
   // A job that was being stopped keeps its cause: the first one wins.
   const known = currentAttempt(job).cause;
@@ -37,7 +43,7 @@ export function leaderExited(job: Job, event: Extract<Event, { type: 'leaderExit
     ...message,
     ...(isUnknown ? { message: currentAttempt(job).message ?? missed } : {}),
   };
-  if (remaining === 0) return finish(job, shown, now, atLimits);
+  if (remaining === 0) return finish(state, job, shown, now, atLimits);
   if (isStopping) return replace(job, withAttempt(job, shown));
   return beginStopping(withAttempt(job, shown), job.definition.policies.killGraceMs, now, job);
 }
@@ -52,12 +58,18 @@ function causeOf(exit: LeaderExit, atLimits: AtLimits | null): Cause {
 }
 
 /** Ends the current attempt with what its end has shown. It may go back to the queue. */
-export function finish(job: Job, shown: Partial<Attempt>, now: Instant, atLimits: AtLimits | null = null): Decision {
+export function finish(
+  state: State,
+  job: Job,
+  shown: Partial<Attempt>,
+  now: Instant,
+  atLimits: AtLimits | null = null,
+): Decision {
   const { job: warned, notes } = warnOfLimits(
     withAttempt(afterRun(job, now), { ...shown, finishedWallMs: now.wallMs }),
     atLimits,
   );
-  const ended = endedJob(warned, now);
+  const ended = inItsGroup(state, endedJob(warned, now), now);
   const effects: Effect[] = ended.phase.status === 'queued' ? [] : [{ type: 'finished', job: ended }];
   return merge([{ changes: notes, effects: [] }, replace(job, ended, ...effects)]);
 }

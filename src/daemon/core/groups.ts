@@ -1,8 +1,9 @@
 /** Groups are made, set and removed. */
 import { defaultGroup, maxGroups } from '../../protocol/index.ts';
-import { type Decision, groupNotFound, refuse } from './decision.ts';
+import { type Decision, groupNotFound, merge, nothing, refuse } from './decision.ts';
 import type { Event } from './events.ts';
 import { type Change, fullBucket, type Group, type Instant, type State } from './model.ts';
+import { followGroup } from './pausing.ts';
 import { firstBucket, refitted } from './rate.ts';
 
 /** Queued jobs of a group, at most. Each costs its command and environment in memory. */
@@ -69,7 +70,11 @@ export function setGroup(state: State, event: Extract<Event, { type: 'setGroup' 
   const changes: Change[] = [{ kind: 'group', before, after }];
   const refit = refitted(before, after, bucket, now);
   if (refit !== bucket) changes.push({ kind: 'bucket', group: name, before: bucket, after: refit });
-  return { changes, effects: [{ type: 'reply', request, result: name }] };
+  return merge([
+    { changes, effects: [] },
+    before.paused === after.paused ? nothing : followGroup(state, after, now),
+    { changes: [], effects: [{ type: 'reply', request, result: name }] },
+  ]);
 }
 
 export function removeGroup(state: State, event: Extract<Event, { type: 'removeGroup' }>): Decision {

@@ -132,7 +132,7 @@ export interface QueuedPhase {
   readonly status: 'queued';
   /** It is not started before this; `null`: its time has come. */
   readonly readyAtMonoMs: number | null;
-  /** It fails if it has not been started by then. */
+  /** It fails if it has not been started by then; `null` also while that stands still (`QueueRecord.startLeftMs`). */
   readonly startByMonoMs: number | null;
   /** Jobs that have to end before it starts. */
   readonly waitsFor: readonly number[];
@@ -229,6 +229,8 @@ export interface QueueRecord {
   readonly notBefore: { readonly wallMs: number; readonly clock: 'wall' | 'elapsed' } | null;
   /** A client paused it: it does not start, and what runs of it stands still. */
   readonly held: HeldBack | null;
+  /** What is left of its start deadline while that stands still, because it or its group is paused. Absent: it does not, or there is none. */
+  readonly startLeftMs?: number;
   /** Retries so far, since it was submitted or retried by a client. */
   readonly retries: number;
   /** How often the pause before a retry has doubled since an attempt ran well. */
@@ -249,10 +251,11 @@ export interface RetryPace {
 
 /** A pause, as it survives the daemon and the attempt. */
 export interface HeldBack {
-  /** Whoever pauses a group goes on with the jobs that this paused, not with those that were paused by themselves. */
+  /**
+   * Whoever has a group go on does so with the jobs that its pause froze, not with those that were paused by themselves. A job
+   * that waits is not held by its group.
+   */
   readonly by: 'job' | 'group';
-  /** What was left of its start deadline; `null` where it had none. */
-  readonly startLeftMs: number | null;
 }
 
 export interface Group {

@@ -1,9 +1,9 @@
 import { behindThose } from './dependencies.ts';
 import { endedJob } from './ending.ts';
-import { type Change, currentAttempt, type Instant, type Job, withAttempt, withPhase } from './model.ts';
+import { type Change, currentAttempt, type Instant, type Job, type State, withAttempt, withPhase } from './model.ts';
 import { type HostLimits, onThisHost, unknownHost } from './resources.ts';
 import { waitsForRetry } from './retry.ts';
-import { inQueue } from './waiting.ts';
+import { inItsGroup, inQueue } from './waiting.ts';
 
 /** Stored jobs on this daemon's clock: deadlines are reckoned anew, and a job waits for those of the others that it needs. */
 export function revived(jobs: readonly Job[], now: Instant, hostLimits: HostLimits = unknownHost): Job[] {
@@ -28,7 +28,7 @@ function atItsTurn(job: Job, now: Instant): Job {
  * What becomes of the jobs that an earlier daemon left behind, once every process of theirs is gone. Queued ones stay
  * queued. An attempt whose cause was already written down ends for that cause; any other was lost with its supervisor.
  */
-export function recover(jobs: readonly Job[], outputBytes: (job: Job) => number, now: Instant): Change[] {
+export function recover(state: State, jobs: readonly Job[], outputBytes: (job: Job) => number, now: Instant): Change[] {
   const changes: Change[] = [];
   for (const job of jobs) {
     if (job.phase.status === 'queued') continue;
@@ -37,7 +37,7 @@ export function recover(jobs: readonly Job[], outputBytes: (job: Job) => number,
       finishedWallMs: now.wallMs,
       usage: { ...currentAttempt(job).usage, outputBytes: outputBytes(job) },
     });
-    changes.push({ kind: 'job', before: job, after: endedJob(lost, now) });
+    changes.push({ kind: 'job', before: job, after: inItsGroup(state, endedJob(lost, now), now) });
   }
   return changes;
 }

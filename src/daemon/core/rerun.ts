@@ -6,7 +6,7 @@ import { behindThose, failFor, isFailure } from './dependencies.ts';
 import type { Event } from './events.ts';
 import { dependenciesOf, hasEnded, type Instant, type Job, type State } from './model.ts';
 import { whyScopeIsClosed } from './scopes.ts';
-import { freshQueueRecord, inQueue } from './waiting.ts';
+import { freshQueueRecord, inItsGroup, inQueue } from './waiting.ts';
 
 /**
  * Puts ended jobs back into their queues. One that was never started has its dependencies before it again, in a chain that is
@@ -33,7 +33,8 @@ export function retry(state: State, event: Extract<Event, { type: 'retry' }>, no
     const problem = roomProblem(state, group, more);
     if (problem !== null) throw problem;
     added.set(group, more);
-    const queued = behindThose(inQueue({ ...ended, queue: freshQueueRecord(now) }, now), isLive);
+    const entered = inQueue({ ...ended, queue: freshQueueRecord(now) }, now);
+    const queued = behindThose(inItsGroup(state, entered, now), isLive);
     returned.set(jobId, queued);
     const back: Decision = { changes: [{ kind: 'job', before: ended, after: queued }], effects: [] };
     const fatal = dependenciesOf(queued)

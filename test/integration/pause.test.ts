@@ -3,6 +3,7 @@ import fs from 'node:fs';
 import { test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import { isErrno } from '../../src/protocol/index.ts';
 import { CommandLine } from '../support/cli.ts';
 import { startDaemon, tiers } from '../support/daemon.ts';
 import { pidsWith, sleepToken } from '../support/processes.ts';
@@ -13,14 +14,25 @@ const forkChain = fileURLToPath(new URL('../programs/fork-chain', import.meta.ur
 /** How long it is looked at whether anything moves. */
 const watchMs = 300;
 
-/** CPU time that live processes with the token have used, in ticks of 10 ms, by pid. proc_pid_stat(5) */
+/** CPU time that live processes with the token have used, in ticks of 10 ms, by pid. */
 function cpuTicks(token: string): Map<number, number> {
-  const ticks = new Map<number, number>();
-  for (const pid of pidsWith(token)) {
+  return new Map(
+    pidsWith(token).flatMap((pid) => {
+      const ticks = ticksOf(pid);
+      return ticks === null ? [] : [[pid, ticks]];
+    }),
+  );
+}
+
+/** `null`: it has ended since it was found. proc_pid_stat(5) */
+function ticksOf(pid: number): number | null {
+  try {
     const fields = fs.readFileSync(`/proc/${pid}/stat`, 'latin1').split(') ')[1]?.split(' ') ?? [];
-    ticks.set(pid, Number(fields[11]) + Number(fields[12]));
+    return Number(fields[11]) + Number(fields[12]);
+  } catch (error) {
+    if (isErrno(error, 'ENOENT', 'ESRCH')) return null;
+    throw error;
   }
-  return ticks;
 }
 
 /** Waits until no process with the token uses CPU time any more: the kernel freezes at the next instruction, not before. */

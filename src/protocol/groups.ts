@@ -44,7 +44,7 @@ export const groupSettings = {
     .enum(groupModes)
     .optional()
     .describe('`auto`: jobs start by themselves. `manual`: by `group.runPending` only.'),
-  paused: z.boolean().optional().describe('Nothing is started; what runs goes on.'),
+  paused: z.boolean().optional().describe('`true`: nothing is started; what runs goes on. `false`: as `group.resume`.'),
 };
 
 export const groupViewSchema = z

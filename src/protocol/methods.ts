@@ -483,7 +483,7 @@ export const methods = {
   },
   'group.pause': {
     about:
-      'Has a group start nothing more, until `group.resume`. Its running jobs are paused too, unless they may go on.',
+      'Has a group start nothing more, until `group.resume`. Its running jobs are paused too, unless they may go on. The start deadlines of jobs that wait in it stand still.',
     repeat: 'safe',
     errors: ['GROUP_NOT_FOUND'],
     params: z.strictObject({

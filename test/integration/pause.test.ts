@@ -3,6 +3,7 @@ import fs from 'node:fs';
 import { test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import { isErrno } from '../../src/protocol/index.ts';
 import { CommandLine } from '../support/cli.ts';
 import { startDaemon, tiers } from '../support/daemon.ts';
 import { pidsWith, sleepToken } from '../support/processes.ts';
@@ -13,14 +14,25 @@ const forkChain = fileURLToPath(new URL('../programs/fork-chain', import.meta.ur
 /** How long it is looked at whether anything moves. */
 const watchMs = 300;
 
-/** CPU time that live processes with the token have used, in ticks of 10 ms, by pid. proc_pid_stat(5) */
+/** CPU time that live processes with the token have used, in ticks of 10 ms, by pid. */
 function cpuTicks(token: string): Map<number, number> {
-  const ticks = new Map<number, number>();
-  for (const pid of pidsWith(token)) {
+  return new Map(
+    pidsWith(token).flatMap((pid) => {
+      const ticks = ticksOf(pid);
+      return ticks === null ? [] : [[pid, ticks]];
+    }),
+  );
+}
+
+/** `null`: it has ended since it was found. proc_pid_stat(5) */
+function ticksOf(pid: number): number | null {
+  try {
     const fields = fs.readFileSync(`/proc/${pid}/stat`, 'latin1').split(') ')[1]?.split(' ') ?? [];
-    ticks.set(pid, Number(fields[11]) + Number(fields[12]));
+    return Number(fields[11]) + Number(fields[12]);
+  } catch (error) {
+    if (isErrno(error, 'ENOENT', 'ESRCH')) return null;
+    throw error;
   }
-  return ticks;
 }
 
 /** Waits until no process with the token uses CPU time any more: the kernel freezes at the next instruction, not before. */
@@ -192,6 +204,101 @@ for (const { tier, skip } of tiers) {
     await client.resume(id);
     await allBusy(token, 1);
   });
+
+  test(`group pause freezes what runs of a group, group resume has it go on, and nothing else (tier ${tier})`, {
+    skip,
+  }, async (t) => {
+    const { client } = await startDaemon(t, { tier });
+    await client.addGroup('a', { parallel: 3 });
+    const busy = (token: string) => ({ command: ['sh', '-c', 'while :; do :; done', token], killGraceMs: null });
+    const [first, second, alone, elsewhere] = [sleepToken(), sleepToken(), sleepToken(), sleepToken()];
+    const tokens = [first, second, alone];
+    const ids = (await client.submitBatch(tokens.map(busy), { group: 'a' })).map(({ id }) => id);
+    await client.submit(busy(elsewhere));
+    for (const token of [...tokens, elsewhere]) await allBusy(token, 1);
+    await client.pause(ids[2] ?? 0);
+
+    assert.equal((await client.pauseGroup('a')).report.requested, 3, 'the one that is paused already, too');
+    for (const token of tokens) await standsStill(token);
+    await allBusy(elsewhere, 1);
+    const waits = await client.submit({ command: ['true'], group: 'a', priority: 9 });
+
+    const { group, report } = await client.resumeGroup('a');
+    assert.deepEqual([group.paused, report.requested], [false, 2]);
+    for (const token of [first, second]) await allBusy(token, 1);
+    await standsStill(alone);
+    assert.deepEqual(await Promise.all(ids.map(async (id) => (await client.get(id)).paused)), [false, false, true]);
+    assert.equal((await client.get(waits.id)).status, 'queued', 'each has kept its slot');
+    await client.cancel(ids[0] ?? 0, { mode: 'kill' });
+    const [job] = await client.wait(waits.id, { timeoutMs: 10_000 });
+    assert.equal(job?.status, 'completed', 'the group starts jobs again');
+  });
+
+  test(`a job that its group froze, that is killed and run again, starts in the group that it is moved to (tier ${tier})`, {
+    skip,
+  }, async (t) => {
+    const { client } = await startDaemon(t, { tier });
+    await client.addGroup('a', { parallel: 1 });
+    const token = sleepToken();
+    const { id } = await client.submit({
+      command: ['sleep', token],
+      group: 'a',
+      retry: { limit: 1, delayMs: 10, causes: ['signal'] },
+    });
+    await waitFor('it runs', () => pidsWith(`sleep\0${token}`).length === 1);
+    await client.pauseGroup('a');
+    const [pid = 0] = pidsWith(`sleep\0${token}`);
+    process.kill(pid, 'SIGKILL');
+    const waitsForGroup = async () => (await client.get(id)).waitingFor?.startsWith('Group "a" is paused.') === true;
+    await waitFor('it is back in its queue, and only its group keeps it', waitsForGroup);
+    await client.move(id, 'default');
+    await waitFor('it runs again', async () => (await client.get(id)).status === 'running');
+    assert.equal((await client.get(id)).paused, false);
+  });
+
+  test(`a group stays paused when its daemon is killed, and what it froze is run again only when it goes on (tier ${tier})`, {
+    skip,
+  }, async (t) => {
+    const { daemon, client } = await startDaemon(t, { tier, parallel: 0 });
+    await client.addGroup('a', { parallel: 1 });
+    const token = sleepToken();
+    const { id } = await client.submit({
+      shell: `if [ $CORRAL_ATTEMPT = 1 ]; then exec sleep ${token}; fi`,
+      group: 'a',
+      onSupervisorLost: 'retry',
+    });
+    await waitFor('it runs', () => pidsWith(`sleep\0${token}`).length === 1);
+    assert.equal((await client.pauseGroup('a')).report.done, 1);
+    const startDeadlineMs = 1_000;
+    const waits = await client.submit({ command: ['true'], group: 'a', startDeadlineMs });
+    const control = await client.submit({ command: ['true'], startDeadlineMs });
+    await daemon.kill();
+    await delay(startDeadlineMs);
+    await daemon.start();
+    const again = await daemon.client();
+    assert.deepEqual(pidsWith(`sleep\0${token}`), []);
+    const [failed] = await again.wait(control.id, { timeoutMs: 10_000 });
+    assert.equal(failed?.cause, 'start-deadline', 'control: in a group that is not paused');
+    await delay(startDeadlineMs);
+    const both = await Promise.all([id, waits.id].map(async (one) => await again.get(one)));
+    assert.deepEqual(
+      both.map(({ status, attempt }) => [status, attempt]),
+      [
+        ['queued', 1],
+        ['queued', 0],
+      ],
+    );
+    assert.equal((await again.groups()).find(({ name }) => name === 'a')?.paused, true);
+    await again.resumeGroup('a');
+    const jobs = await again.wait([id, waits.id], { timeoutMs: 10_000 });
+    assert.deepEqual(
+      jobs.map(({ status, attempt }) => [status, attempt]),
+      [
+        ['completed', 2],
+        ['completed', 1],
+      ],
+    );
+  });
 }
 
 function stateOf(pid: number): string | undefined {
@@ -215,7 +322,7 @@ test('a job that waits and is paused does not start, not by a new daemon either,
   assert.deepEqual([job?.status, job?.paused], ['completed', false]);
 });
 
-test('group pause has the jobs of a group stand still, or run to their end; group resume has it go on', async (t) => {
+test('group pause and resume say how many running jobs they paused and resumed, and ls, show and events tell of it', async (t) => {
   const cli = new CommandLine(t);
   await cli.run(['daemon', 'start']);
   const client = await cli.daemon.client();
@@ -236,9 +343,57 @@ test('group pause has the jobs of a group stand still, or run to their end; grou
   const { group, report } = JSON.parse((await cli.run(['group', 'resume', 'default', '--json'])).stdout);
   assert.deepEqual([group.paused, report.requested], [false, 0]);
   await client.wait(2, { timeoutMs: 10_000 });
-  assert.equal(
-    (await cli.run(['group', 'pause', 'default', '--let-run'])).stderr,
-    'corral: group default starts nothing more\n',
-  );
   await assert.rejects(client.pauseGroup('nope'), /There is no group "nope"/);
+});
+
+test('group pause --let-run lets what runs go on to its end, and starts nothing until the group goes on', async (t) => {
+  const cli = new CommandLine(t);
+  await cli.run(['daemon', 'start']);
+  const client = await cli.daemon.client();
+  await client.setGroup('default', { parallel: 1 });
+  const token = sleepToken();
+  const go = `${cli.daemon.dir}/go`;
+  const { id } = await client.submit({ command: ['sh', '-c', `while [ ! -e ${go} ]; do :; done`, token] });
+  await allBusy(token, 1);
+  assert.deepEqual(await cli.run(['group', 'pause', 'default', '--let-run']), {
+    code: 0,
+    stdout: '',
+    stderr: 'corral: group default starts nothing more\n',
+  });
+  await allBusy(token, 1);
+  assert.equal((await client.get(id)).paused, false);
+  const late = await cli.run(['submit', '--start-deadline', '300ms', '--', 'true']);
+  fs.writeFileSync(go, '');
+  const [job] = await client.wait(id, { timeoutMs: 10_000 });
+  assert.equal(job?.status, 'completed');
+  await delay(400);
+  const waits = await client.get(Number(late.stdout));
+  assert.deepEqual([waits.status, waits.waitingFor?.slice(0, 26)], ['queued', 'Group "default" is paused.']);
+  assert.equal(
+    (await cli.run(['group', 'resume', 'default'])).stderr,
+    'corral: group default starts jobs again; 0 running jobs resumed\n',
+  );
+  const [ended] = await client.wait(waits.id, { timeoutMs: 10_000 });
+  assert.equal(ended?.status, 'completed');
+});
+
+test('a job in a paused group does not run out of time to start; it has what is left when the group goes on', async (t) => {
+  const { client } = await startDaemon(t, { parallel: 0 });
+  const startDeadlineMs = 1_000;
+  const { id } = await client.submit({ command: ['true'], startDeadlineMs });
+  await client.pauseGroup('default');
+  const later = await client.submit({ command: ['true'], startDeadlineMs });
+  await delay(startDeadlineMs + 300);
+  for (const one of [id, later.id]) assert.equal((await client.get(one)).status, 'queued');
+  const resumedAtMs = Date.now();
+  await client.resumeGroup('default');
+  const jobs = await client.wait([id, later.id], { timeoutMs: 10_000 });
+  const tookMs = jobs.map(({ cause, finishedAt }) => [cause, Date.parse(finishedAt ?? '') - resumedAtMs] as const);
+  t.diagnostic(`${startDeadlineMs} ms to start: ${tookMs.map(([, ms]) => ms).join(' and ')} ms after the pause`);
+  const [[first, firstMs], [second, secondMs]] = tookMs as [[string, number], [string, number]];
+  assert.deepEqual([first, second], ['start-deadline', 'start-deadline']);
+  assert.ok(
+    firstMs <= secondMs && secondMs >= startDeadlineMs - 10 && secondMs < 5_000,
+    `${firstMs} and ${secondMs} ms`,
+  );
 });

@@ -133,7 +133,7 @@ export class BareDaemon {
     this.state = emptyState(this.state.nextJobId);
     const jobs = revived(kept, this.now);
     apply(this.state, [...groups, ...jobs.map((after): Change => ({ kind: 'job', before: null, after }))]);
-    const changes = recover(jobs, () => 0, this.now);
+    const changes = recover(this.state, jobs, () => 0, this.now);
     apply(this.state, changes);
     for (const change of changes)
       if (change.kind === 'job' && 'cause' in change.after.phase) this.ended.push(change.after);

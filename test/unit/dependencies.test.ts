@@ -51,7 +51,11 @@ class World {
     const live = [...this.stored.values()].filter(({ phase }) => !hasEnded(phase));
     const jobs = revived(live, now);
     apply(this.state, [...known, ...jobs.map((after): Change => ({ kind: 'job', before: null, after }))]);
-    const { changes } = settleDependents(this.state, { changes: recover(jobs, () => 0, now), effects: [] }, now);
+    const { changes } = settleDependents(
+      this.state,
+      { changes: recover(this.state, jobs, () => 0, now), effects: [] },
+      now,
+    );
     apply(this.state, changes);
     this.#write(changes);
     this.turn();

@@ -530,7 +530,7 @@ class World {
       );
       this.carryOut({ changes: settled.changes, effects: told });
     };
-    const lost = recover(jobs, () => 0, this.now());
+    const lost = recover(this.state, jobs, () => 0, this.now());
     take({ changes: lost, effects: [] });
     take(endLeftovers(this.state, this.now()));
   }
@@ -560,9 +560,14 @@ class World {
           // Across a restart, a clock that was set moves the time that is left of a delay.
           if (!this.clockWasSet && phase.readyAtMonoMs !== null && phase.startByMonoMs !== null)
             assert.ok(phase.startByMonoMs > phase.readyAtMonoMs, `job ${id} has to start before it may`);
-          if (queue.held !== null) assert.equal(phase.startByMonoMs, null, `job ${id} is paused and has a deadline`);
-          if (definition.policies.startDeadlineMs === null)
-            assert.equal(phase.startByMonoMs, null, `job ${id} has a start deadline that nobody set`);
+          assert.notEqual(queue.held?.by, 'group', `job ${id} waits, and its group holds it`);
+          const hasDeadline = definition.policies.startDeadlineMs !== null && queue.retries === 0;
+          const stands = queue.held !== null || group?.group.paused === true;
+          const waitsForClock = phase.readyAtMonoMs !== null && queue.notBefore?.clock === 'wall';
+          const runs = hasDeadline && !stands && !waitsForClock;
+          assert.equal(phase.startByMonoMs !== null, runs, `the start deadline of job ${id}`);
+          assert.equal(queue.startLeftMs !== undefined, hasDeadline && stands, `what job ${id} has left of it`);
+          if (hasDeadline && group?.group.paused) this.reach('a start deadline in a paused group');
           if (!isReady(job) || group === undefined) break;
           const { mode, paused, parallel } = group.group;
           const mayStart = mode === 'auto' && !paused && state.admission === 'open' && group.active < parallel;
@@ -573,6 +578,7 @@ class World {
           assert.equal(process?.stage, 'launching');
           break;
         case 'running': {
+          if (queue.held?.by === 'group') assert.ok(group?.group.paused, `job ${id} stands still in an open group`);
           assert.equal(process?.stage, 'alive', `the process of job ${id}`);
           assert.equal(currentAttempt(job).cause, null);
           assert.equal(phase.paused !== null, isPaused(job), `job ${id} is paused`);
@@ -715,7 +721,7 @@ test('whatever happens: no attempt twice, no end told twice, no job stuck, no al
     }),
     { numRuns: 400 },
   );
-  for (const what of ['undone', 'restart'])
+  for (const what of ['undone', 'restart', 'a start deadline in a paused group'])
     assert.ok((reached.get(what) ?? 0) > 20, `control: the runs reach "${what}"`);
   const refusals = [...reached.keys()].filter((what) => what.includes(': '));
   assert.ok(refusals.length > 25, `control: the runs reach many refusals: ${refusals}`);
@@ -783,7 +789,7 @@ test('a job that is about to be checked for idleness when its scope is deserted 
   assert.equal(world.state.live.get(1)?.phase.status, 'stopping');
 });
 
-test('a paused job whose time or start deadline is edited goes on with the new ones', () => {
+test('a paused job whose time or start deadline is edited goes on with the new ones; a delay goes on meanwhile', () => {
   const edited = (spec: Partial<JobSpec>, edit: object) => {
     const world = after([
       [0, { type: 'setGroup', request: 1, name: 'default', settings: { parallel: 0 } }],
@@ -795,10 +801,10 @@ test('a paused job whose time or start deadline is edited goes on with the new o
     const phase = world.state.live.get(1)?.phase;
     return phase?.status === 'queued' ? phase.startByMonoMs : undefined;
   };
-  assert.equal(edited({ startDeadlineMs: 1_000 }, { delayMs: 60_000 }), 300 + 60_000 + 1_000);
+  assert.equal(edited({ startDeadlineMs: 1_000 }, { delayMs: 60_000 }), 200 + 60_000 + 1_000);
   assert.equal(edited({ startDeadlineMs: 1_000, delayMs: 5_000 }, { startDeadlineMs: null }), null);
   assert.equal(edited({ startDeadlineMs: 1_000 }, { startDeadlineMs: 5_000 }), 300 + 5_000 - 100);
-  assert.equal(edited({ delayMs: 5_000 }, { startDeadlineMs: 1_000 }), 300 + 4_800 + 1_000);
+  assert.equal(edited({ delayMs: 5_000 }, { startDeadlineMs: 1_000 }), 5_000 + 1_000);
   assert.equal(edited({}, { startDeadlineMs: 1_000 }), 1_300);
   assert.equal(edited({ startDeadlineMs: 1_000 }, { priority: 1 }), 300 + 900, 'control: another edit changes nothing');
 });

@@ -481,7 +481,7 @@ describe('why a job has not started', () => {
     daemon.submit({ group: 'g', delayMs: 50 });
     const job = daemon.job(1);
     apply(daemon.state, [
-      { kind: 'job', before: job, after: { ...job, queue: { ...job.queue, held: { by: 'job', startLeftMs: null } } } },
+      { kind: 'job', before: job, after: { ...job, queue: { ...job.queue, held: { by: 'job' } } } },
     ]);
     assert.equal(daemon.why(1), 'It is paused. Let it go on: corral resume 1');
   });

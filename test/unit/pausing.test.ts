@@ -74,7 +74,7 @@ describe('paused', () => {
     const [back] = revived([stored], later(5)) as [Job];
     assert.equal(viewOf(back, noOutput, null).paused, true);
     assert.deepEqual(back.phase, { status: 'queued', readyAtMonoMs: null, startByMonoMs: null, waitsFor: [] });
-    const goesOn = after(resume(back, later(50)).changes);
+    const goesOn = after(resume(stateOf(back), back, later(50)).changes);
     assert.deepEqual(goesOn.phase, { status: 'queued', readyAtMonoMs: null, startByMonoMs: 650, waitsFor: [] });
     const [again] = revived([goesOn], later(150)) as [Job];
     assert.equal((again.phase as { startByMonoMs: number }).startByMonoMs, 650, 'and that survives another restart');
@@ -83,7 +83,7 @@ describe('paused', () => {
   test('a paused job that is lost and run again waits until it is resumed', () => {
     const held = after(pause(jobOf(1, { onSupervisorLost: 'retry' }), 'job', at(0)).changes);
     const lost = withPhase(attempted(held), justRunning);
-    const [change] = recover([lost], () => 0, at(9));
+    const [change] = recover(emptyState(), [lost], () => 0, at(9));
     assert.ok(change?.kind === 'job');
     const state = stateOf(change.after);
     assert.deepEqual(schedule(state, 'scan', at(0)).changes, []);

@@ -1,4 +1,4 @@
-/** The queue, with groups, priorities, delays, rates, pauses and modes, against one that anyone would write without caring what it costs. */
+/** The queue, with groups, priorities, delays, start deadlines, rates, pauses, moves and modes, against one that anyone would write without caring what it costs. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
@@ -36,7 +36,14 @@ const initial: Readonly<Record<string, Settings>> = {
 };
 
 type Command =
-  | { readonly do: 'submit'; readonly group: string; readonly priority: number; readonly delayMs: number | null }
+  | {
+      readonly do: 'submit';
+      readonly group: string;
+      readonly priority: number;
+      readonly delayMs: number | null;
+      readonly limitMs: number | null;
+    }
+  | { readonly do: 'move'; readonly pick: number; readonly group: string }
   | { readonly do: 'cancel' | 'finish'; readonly pick: number }
   | { readonly do: 'set'; readonly group: string; readonly settings: Partial<Settings> }
   | { readonly do: 'runPending'; readonly group: string }
@@ -65,8 +72,10 @@ const command: fc.Arbitrary<Command> = fc.oneof(
       group,
       priority: fc.integer({ min: -1, max: 1 }),
       delayMs: fc.option(fc.integer({ min: 1, max: 100 }), { freq: 4 }),
+      limitMs: fc.option(fc.integer({ min: 1, max: 400 })),
     }),
   },
+  { weight: 1, arbitrary: fc.record({ do: fc.constant('move' as const), pick: fc.nat(), group }) },
   { weight: 4, arbitrary: fc.record({ do: fc.constantFrom('cancel' as const, 'finish', 'finish'), pick: fc.nat() }) },
   { weight: 2, arbitrary: fc.record({ do: fc.constant('set' as const), group, settings: setting }) },
   { weight: 2, arbitrary: fc.record({ do: fc.constant('runPending' as const), group }) },
@@ -80,9 +89,12 @@ const step: fc.Arbitrary<Step> = fc.record({
 
 interface ModelJob {
   readonly id: number;
-  readonly group: string;
+  group: string;
   readonly priority: number;
   readonly readyAtMs: number;
+  /** It fails when it could have started for so long, and has not. */
+  readonly limitMs: number | null;
+  waitedMs: number;
   status: 'queued' | 'active' | 'ended';
 }
 
@@ -104,9 +116,21 @@ class Model {
     this.groups = Object.fromEntries(groups);
   }
 
-  pass(ms: number): void {
+  pass(ms: number, nowMs: number): void {
     for (const one of Object.values(this.groups))
       one.creditMs = Math.min(one.creditMs + ms, one.burst * (one.intervalMs ?? 0));
+    for (const job of this.jobs)
+      if (!this.group(job.group).paused) job.waitedMs += Math.min(ms, Math.max(0, nowMs - job.readyAtMs));
+  }
+
+  /** Jobs whose start deadline is over fail, those of a paused group excepted. Returns of how many it had stood still. */
+  giveUp(nowMs: number): number {
+    const late = this.jobs.filter(
+      ({ group, status, limitMs, waitedMs }) =>
+        status === 'queued' && !this.group(group).paused && limitMs !== null && waitedMs >= limitMs,
+    );
+    for (const job of late) job.status = 'ended';
+    return late.filter(({ readyAtMs, waitedMs }) => nowMs - readyAtMs > waitedMs).length;
   }
 
   set(name: string, settings: Partial<Settings>): void {
@@ -173,11 +197,16 @@ class Model {
 function carryOut(command: Command, model: Model, nowMs: number): Event | null {
   switch (command.do) {
     case 'submit': {
-      const { delayMs, priority } = command;
+      const { delayMs, limitMs, priority } = command;
       const id = model.jobs.length + 1;
-      model.jobs.push({ id, group: command.group, priority, readyAtMs: nowMs + (delayMs ?? 0), status: 'queued' });
+      const readyAtMs = nowMs + (delayMs ?? 0);
+      model.jobs.push({ id, group: command.group, priority, readyAtMs, limitMs, waitedMs: 0, status: 'queued' });
       const spec = { command: ['true'], env: {}, cwd: '/', group: command.group, priority };
-      const definitions = [definitionFrom(delayMs === null ? spec : { ...spec, delayMs })];
+      const times = {
+        ...(delayMs === null ? {} : { delayMs }),
+        ...(limitMs === null ? {} : { startDeadlineMs: limitMs }),
+      };
+      const definitions = [definitionFrom({ ...spec, ...times })];
       return { type: 'submit', request: 1, definitions, known: new Map(), ended: new Map() };
     }
     case 'set': {
@@ -196,6 +225,12 @@ function carryOut(command: Command, model: Model, nowMs: number): Event | null {
       return command.do === 'cancel'
         ? { type: 'cancel', request: 1, jobIds: [job.id], mode: 'graceful', ended: new Map() }
         : { type: 'launchFailed', jobId: job.id, message: '', exit: { code: 127, signal: null } };
+    }
+    case 'move': {
+      const job = model.pick('queued', command.pick);
+      if (job === undefined) return null;
+      job.group = command.group;
+      return { type: 'move', request: 1, jobIds: [job.id], group: command.group, ended: new Map() };
     }
     case 'nothing':
       return null;
@@ -286,8 +321,9 @@ test('jobs start when and in the order in which a naive model starts them, which
       let nowMs = 0;
       for (const { afterMs, command, fails } of steps) {
         nowMs += afterMs;
-        model.pass(afterMs);
+        model.pass(afterMs, nowMs);
         const before = structuredClone({ groups: model.groups, jobs: model.jobs });
+        if (model.giveUp(nowMs) > 0) reach('a start deadline after a pause');
         const event = carryOut(command, model, nowMs);
         const byHand =
           command.do === 'runPending' && model.group(command.group).mode === 'manual'
@@ -296,7 +332,15 @@ test('jobs start when and in the order in which a naive model starts them, which
         const expected = [...byHand, ...model.startAll(nowMs)];
 
         const { effects, undo } = turn(state, nowMs, event);
-        assert.deepEqual(started(effects), expected, `at ${nowMs} ms, after ${JSON.stringify(command)}`);
+        const told = `at ${nowMs} ms, after ${JSON.stringify(command)}`;
+        assert.deepEqual(started(effects), expected, told);
+        const waiting = [...state.live.values()].flatMap(({ id, phase }) => (phase.status === 'queued' ? id : []));
+        const stillWaiting = model.jobs.flatMap(({ id, status }) => (status === 'queued' ? id : []));
+        assert.deepEqual(
+          waiting.sort((a, b) => a - b),
+          stillWaiting,
+          `who waits ${told}`,
+        );
         if (command.do === 'set' && !fails) watch.newSettings(command.group);
         if (command.do === 'runPending') checkAnswer(effects, byHand, reach);
         if (fails) {
@@ -318,7 +362,14 @@ test('jobs start when and in the order in which a naive model starts them, which
     }),
     { numRuns: 400 },
   );
-  for (const what of ['undone', 'waits for a token', 'a long run at a rate', 'started by hand', 'refused by hand'])
+  for (const what of [
+    'undone',
+    'waits for a token',
+    'a long run at a rate',
+    'started by hand',
+    'refused by hand',
+    'a start deadline after a pause',
+  ])
     assert.ok((reached.get(what) ?? 0) > 10, `control: the runs reach "${what}" often: ${[...reached]}`);
 });
 

@@ -112,7 +112,7 @@ const cases: {
 for (const { name, phase, attempt: last, spec, becomes } of cases) {
   test(name, () => {
     const before = job(1, phase, last, spec);
-    const [change, ...others] = recover([before], () => 9, now);
+    const [change, ...others] = recover(emptyState(), [before], () => 9, now);
     assert.equal(others.length, 0);
     assert.ok(change?.kind === 'job');
     assert.equal(change.before, before);
@@ -133,7 +133,7 @@ for (const { name, phase, attempt: last, spec, becomes } of cases) {
 
 test('queued jobs stay as they are, with attempts or without', () => {
   assert.deepEqual(
-    recover([job(1, queued, null), job(2, queued, { cause: 'supervisor-lost' })], () => 9, now),
+    recover(emptyState(), [job(1, queued, null), job(2, queued, { cause: 'supervisor-lost' })], () => 9, now),
     [],
   );
 });
@@ -151,7 +151,7 @@ test('of a job that lost attempts, the output of those that went last is removed
 test('only the newest attempt of a retried job is touched', () => {
   const twice = job(1, running, {}, { onSupervisorLost: 'retry' });
   const first: Attempt = { ...attempt, cause: 'supervisor-lost', finishedWallMs: 3 };
-  const [change] = recover([{ ...twice, attempts: [first, { ...attempt, number: 2 }] }], () => 9, now);
+  const [change] = recover(emptyState(), [{ ...twice, attempts: [first, { ...attempt, number: 2 }] }], () => 9, now);
   assert.ok(change?.kind === 'job');
   assert.equal(change.after.attempts[0], first);
   assert.deepEqual(change.after.attempts[1], {
@@ -178,7 +178,7 @@ test('after recovery no slot is held, and the queue starts by age', () => {
   );
   apply(
     state,
-    recover(jobs, () => 9, now),
+    recover(state, jobs, () => 9, now),
   );
   const { active, queued: waiting } = state.groups.get('default') ?? {};
   assert.deepEqual({ active, waiting }, { active: 0, waiting: 2 });

@@ -67,7 +67,7 @@ describe('a queue that stands still', () => {
     { name: 'the job waits for its time', jobs: [late(1)] },
     {
       name: 'the job is paused',
-      jobs: [{ ...jobOf(1), queue: { ...jobOf(1).queue, held: { by: 'job', startLeftMs: null } } }],
+      jobs: [{ ...jobOf(1), queue: { ...jobOf(1).queue, held: { by: 'job' } } }],
     },
     { name: 'the disk is full', jobs: [jobOf(1)], admission: { pausedFor: 'No room.' } },
     { name: 'the daemon is stopping', jobs: [jobOf(1)], admission: 'closing' },

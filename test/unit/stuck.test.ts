@@ -29,7 +29,7 @@ function state(): State {
     runs(2, 0),
     runs(3, 45 * minute),
     jobOf(4),
-    { ...runs(5, 0), queue: { ...jobOf(5).queue, held: { by: 'job' as const, startLeftMs: null } } },
+    { ...runs(5, 0), queue: { ...jobOf(5).queue, held: { by: 'job' as const } } },
     runs(6, 10 * minute, 'other'),
   ];
   apply(made, [

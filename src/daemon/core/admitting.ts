@@ -11,7 +11,7 @@ import { justQueued } from './phase.ts';
 import { whyScopeIsClosed } from './scopes.ts';
 import type { State } from './state.ts';
 import { settledView } from './view.ts';
-import { firstQueueRecord, inQueue } from './waiting.ts';
+import { firstQueueRecord, inItsGroup, inQueue } from './waiting.ts';
 
 export function submit(state: State, event: Extract<Event, { type: 'submit' }>, now: Instant): Decision {
   const closed = closedTo(state, event.request);
@@ -44,7 +44,8 @@ export function submit(state: State, event: Extract<Event, { type: 'submit' }>, 
     added.set(definition.group, more);
     const unknown = definition.after.find((jobId) => !state.live.has(jobId) && !event.ended.has(jobId));
     if (unknown !== undefined) return refuse(event.request, 'JOB_NOT_FOUND', jobNotFound(unknown).message);
-    const job = behindThose(newJob(nextId, definition, now), (jobId) => state.live.has(jobId));
+    const queued = inItsGroup(state, newJob(nextId, definition, now), now);
+    const job = behindThose(queued, (jobId) => state.live.has(jobId));
     nextId += 1;
     if (key !== null) keys.set(key, job);
     changes.push({ kind: 'job', before: null, after: job });

@@ -65,7 +65,7 @@ function decideAlone(state: State, event: Event, now: Instant): Decision {
     case 'pause':
       return bulk(event.request, event.jobIds, (jobId) => pause(known(state, jobId, event.ended), 'job', now));
     case 'resume':
-      return bulk(event.request, event.jobIds, (jobId) => resume(known(state, jobId, event.ended), now));
+      return bulk(event.request, event.jobIds, (jobId) => resume(state, known(state, jobId, event.ended), now));
     case 'report':
       return reported(state, event, now);
     case 'reportsRead':
@@ -75,7 +75,7 @@ function decideAlone(state: State, event: Event, now: Instant): Decision {
     case 'edit':
       return edit(state, event, now);
     case 'move':
-      return move(state, event);
+      return move(state, event, now);
     case 'retry':
       return retry(state, event, now);
     case 'remove':
@@ -124,6 +124,7 @@ function decideAlone(state: State, event: Event, now: Instant): Decision {
     case 'launchFailed':
       return onLive(state, event.jobId, ['starting'], (job) =>
         finish(
+          state,
           job,
           { cause: currentAttempt(job).cause ?? 'spawn-error', message: event.message, exit: event.exit },
           now,
@@ -134,10 +135,10 @@ function decideAlone(state: State, event: Event, now: Instant): Decision {
     case 'diskChecked':
       return pauseAdmission(state, event.shortage);
     case 'leaderExited':
-      return onLive(state, event.jobId, ['running', 'stopping'], (job) => leaderExited(job, event, now));
+      return onLive(state, event.jobId, ['running', 'stopping'], (job) => leaderExited(state, job, event, now));
     case 'emptied':
       return onLive(state, event.jobId, ['stopping'], (job) =>
-        finish(job, { usage: event.usage }, now, event.atLimits),
+        finish(state, job, { usage: event.usage }, now, event.atLimits),
       );
     case 'outputMeasured':
       return onLive(state, event.jobId, ['running', 'stopping'], (job) => outputMeasured(job, event, now));

@@ -10,12 +10,20 @@ import type { Job, JobDefinition } from './job.ts';
 import { type JobDefaults, type SettledPolicies, settlePolicies } from './profiles.ts';
 import { settleResources, unknownHost, withResources } from './resources.ts';
 import type { State } from './state.ts';
-import { inQueue, notBeforeOf, onPresentClock } from './waiting.ts';
+import {
+  inItsGroup,
+  inQueue,
+  notBeforeOf,
+  onPresentClock,
+  standsStill,
+  startLimitMs,
+  withStartLeft,
+} from './waiting.ts';
 
 export function edit(state: State, event: Extract<Event, { type: 'edit' }>, now: Instant): Decision {
   const { request, jobIds, ended } = event;
   try {
-    const changes = jobIds.flatMap((jobId) => editOne(queuedJob(state, jobId, ended), event, now));
+    const changes = jobIds.flatMap((jobId) => editOne(state, queuedJob(state, jobId, ended), event, now));
     return { changes, effects: [{ type: 'reply', request, result: null }] };
   } catch (error) {
     if (error instanceof CorralError) return refuse(request, error.code, error.message);
@@ -23,7 +31,12 @@ export function edit(state: State, event: Extract<Event, { type: 'edit' }>, now:
   }
 }
 
-function editOne(before: Job, { edit: wish, defaults }: Extract<Event, { type: 'edit' }>, now: Instant): Change[] {
+function editOne(
+  state: State,
+  before: Job,
+  { edit: wish, defaults }: Extract<Event, { type: 'edit' }>,
+  now: Instant,
+): Change[] {
   const definition = editedDefinition(before.definition, wish, defaults);
   const changed = namesOf(wish);
   const namesTime = wish.delayMs !== undefined || wish.startAt !== undefined;
@@ -37,35 +50,26 @@ function editOne(before: Job, { edit: wish, defaults }: Extract<Event, { type: '
       ? before
       : withResources(before, settleResources(resources ?? undefined, hostLimits, defaults.caps.resources));
   const asked = { ...limited, definition: { ...definition, resources: limited.definition.resources }, queue };
-  const edited = heldAnew(before, asked, namesTime, now);
-  const after = namesTime || wish.startDeadlineMs !== undefined ? inQueue(edited, now) : edited;
+  const edited = stillAnew(state, before, asked, namesTime);
+  const after = namesTime || wish.startDeadlineMs !== undefined ? inItsGroup(state, inQueue(edited, now), now) : edited;
   return [
     { kind: 'job', before, after },
     { kind: 'note', job: after, note: 'edited', detail: { changed } },
   ];
 }
 
-/** A paused job goes on with what is left of the start deadline that it has now, not of the one that it had when it was paused. */
-function heldAnew(before: Job, after: Job, isTimeNew: boolean, now: Instant): Job {
-  const { held } = after.queue;
-  if (held === null) return after;
-  const withLeft = (startLeftMs: number | null): Job => ({
-    ...after,
-    queue: { ...after.queue, held: { ...held, startLeftMs } },
-  });
-  const was = before.definition.policies.startDeadlineMs;
-  const is = after.definition.policies.startDeadlineMs;
-  if (is === was && !isTimeNew) return after;
-  if (is !== null && was !== null && held.startLeftMs !== null && !isTimeNew)
-    return withLeft(Math.max(0, held.startLeftMs + is - was));
-  const { phase } = inQueue({ ...after, queue: { ...after.queue, held: null } }, now);
-  const isDelayed = phase.status === 'queued' && phase.readyAtMonoMs !== null && phase.startByMonoMs !== null;
-  // Where its time has come, `null` gives it the whole of its deadline.
-  return withLeft(isDelayed ? phase.startByMonoMs - now.monoMs : null);
+/** A deadline that stands still goes on with what is left of the one that the job has now, not of the one that it had. */
+function stillAnew(state: State, before: Job, after: Job, isTimeNew: boolean): Job {
+  const was = startLimitMs(before);
+  const is = startLimitMs(after);
+  const leftMs = after.queue.startLeftMs;
+  if (!standsStill(state, before) || (is === was && !isTimeNew)) return after;
+  const isAnother = is === null || was === null || leftMs === undefined || isTimeNew;
+  return withStartLeft(after, isAnother ? is : Math.max(0, leftMs + is - was));
 }
 
 /** Jobs keep their priority and their age in the other group. */
-export function move(state: State, event: Extract<Event, { type: 'move' }>): Decision {
+export function move(state: State, event: Extract<Event, { type: 'move' }>, now: Instant): Decision {
   const { request, jobIds, ended, group } = event;
   if (!state.groups.has(group)) return refuse(request, 'GROUP_NOT_FOUND', groupNotFound(state, group));
   let added = 0;
@@ -76,7 +80,7 @@ export function move(state: State, event: Extract<Event, { type: 'move' }>): Dec
     const problem = roomProblem(state, group, added + 1);
     if (problem !== null) throw problem;
     added += 1;
-    const after = { ...before, definition: { ...before.definition, group } };
+    const after = inItsGroup(state, { ...before, definition: { ...before.definition, group } }, now);
     const detail = { changed: ['group'], from, to: group };
     return {
       changes: [

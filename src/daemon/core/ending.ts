@@ -8,15 +8,22 @@ import { currentAttempt, type Job, type JobDefinition, withAttempt, withPhase } 
 import type { EndedPhase } from './phase.ts';
 import { type AtLimits, warnOfLimits } from './resources.ts';
 import { afterFailure, afterRun } from './retry.ts';
-import { freshQueueRecord, inQueue } from './waiting.ts';
+import type { State } from './state.ts';
+import { freshQueueRecord, inItsGroup, inQueue } from './waiting.ts';
 
 /** Ends the current attempt with what its end has shown. It may go back to the queue. */
-export function finish(job: Job, shown: Partial<Attempt>, now: Instant, atLimits: AtLimits | null = null): Decision {
+export function finish(
+  state: State,
+  job: Job,
+  shown: Partial<Attempt>,
+  now: Instant,
+  atLimits: AtLimits | null = null,
+): Decision {
   const { job: warned, notes } = warnOfLimits(
     withAttempt(afterRun(job, now), { ...shown, finishedWallMs: now.wallMs }),
     atLimits,
   );
-  const ended = endedJob(warned, now);
+  const ended = inItsGroup(state, endedJob(warned, now), now);
   const effects: Effect[] = ended.phase.status === 'queued' ? [] : [{ type: 'finished', job: ended }];
   return merge([{ changes: notes, effects: [] }, replace(job, ended, ...effects)]);
 }

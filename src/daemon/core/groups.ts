@@ -1,9 +1,10 @@
 /** Groups are made, set and removed. */
 import { defaultGroup, maxGroups } from '../../protocol/index.ts';
 import type { Change } from './changes.ts';
-import { type Decision, groupNotFound, refuse } from './decision.ts';
+import { type Decision, groupNotFound, merge, nothing, refuse } from './decision.ts';
 import type { Event } from './events.ts';
 import type { Instant } from './instant.ts';
+import { followGroup } from './pausing.ts';
 import { firstBucket, refitted } from './rate.ts';
 import { fullBucket, type Group, type State } from './state.ts';
 
@@ -71,7 +72,11 @@ export function setGroup(state: State, event: Extract<Event, { type: 'setGroup' 
   const changes: Change[] = [{ kind: 'group', before, after }];
   const refit = refitted(before, after, bucket, now);
   if (refit !== bucket) changes.push({ kind: 'bucket', group: name, before: bucket, after: refit });
-  return { changes, effects: [{ type: 'reply', request, result: name }] };
+  return merge([
+    { changes, effects: [] },
+    before.paused === after.paused ? nothing : followGroup(state, after, now),
+    { changes: [], effects: [{ type: 'reply', request, result: name }] },
+  ]);
 }
 
 export function removeGroup(state: State, event: Extract<Event, { type: 'removeGroup' }>): Decision {

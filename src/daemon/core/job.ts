@@ -69,6 +69,8 @@ export interface QueueRecord {
   readonly notBefore: { readonly wallMs: number; readonly clock: 'wall' | 'elapsed' } | null;
   /** A client paused it: it does not start, and what runs of it stands still. */
   readonly held: HeldBack | null;
+  /** What is left of its start deadline while that stands still, because it or its group is paused. Absent: it does not, or there is none. */
+  readonly startLeftMs?: number;
   /** Retries so far, since it was submitted or retried by a client. */
   readonly retries: number;
   /** How often the pause before a retry has doubled since an attempt ran well. */
@@ -81,10 +83,11 @@ export interface QueueRecord {
 
 /** A pause, as it survives the daemon and the attempt. */
 export interface HeldBack {
-  /** Whoever pauses a group goes on with the jobs that this paused, not with those that were paused by themselves. */
+  /**
+   * Whoever has a group go on does so with the jobs that its pause froze, not with those that were paused by themselves. A job
+   * that waits is not held by its group.
+   */
   readonly by: 'job' | 'group';
-  /** What was left of its start deadline; `null` where it had none. */
-  readonly startLeftMs: number | null;
 }
 
 /** Clients that took an interest in a job: they held a `wait` or `logs` call on it, or said that it should live on. */

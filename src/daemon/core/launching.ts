@@ -15,7 +15,7 @@ import { isPaused, standStill } from './pausing.ts';
 import { justRunning, type RunningPhase } from './phase.ts';
 import type { State } from './state.ts';
 import { stop } from './stopping.ts';
-import { inQueue, sinceItsTime } from './waiting.ts';
+import { inItsGroup, inQueue, sinceItsTime } from './waiting.ts';
 
 export const noUsage: Usage = { cpuMs: null, peakRssBytes: null, outputBytes: null };
 
@@ -78,9 +78,9 @@ export function launched(state: State, event: Extract<Event, { type: 'launched' 
 /** The attempt never was: its number is used again. Nothing starts until there is room. */
 export function lackedSpace(state: State, job: Job, shortage: string, now: Instant): Decision {
   const { cause } = currentAttempt(job);
-  if (cause !== null) return finish(job, { cause, message: shortage }, now);
+  if (cause !== null) return finish(state, job, { cause, message: shortage }, now);
   const queue = sinceItsTime(job.queue);
-  const queued = inQueue({ ...job, attempts: job.attempts.slice(0, -1), queue }, now);
+  const queued = inItsGroup(state, inQueue({ ...job, attempts: job.attempts.slice(0, -1), queue }, now), now);
   const waiting = behindThose(queued, (jobId) => state.live.has(jobId));
   return merge([replace(job, waiting), pauseAdmission(state, shortage)]);
 }

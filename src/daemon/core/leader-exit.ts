@@ -7,9 +7,15 @@ import type { Event } from './events.ts';
 import type { Instant } from './instant.ts';
 import { currentAttempt, type Job, withAttempt } from './job.ts';
 import { type AtLimits, oomMessage } from './resources.ts';
+import type { State } from './state.ts';
 import { beginStopping } from './stopping.ts';
 
-export function leaderExited(job: Job, event: Extract<Event, { type: 'leaderExited' }>, now: Instant): Decision {
+export function leaderExited(
+  state: State,
+  job: Job,
+  event: Extract<Event, { type: 'leaderExited' }>,
+  now: Instant,
+): Decision {
   const { exit, remaining, usage, atLimits = null } = event;
   // A job that was being stopped keeps its cause: the first one wins.
   const known = currentAttempt(job).cause;
@@ -28,7 +34,7 @@ export function leaderExited(job: Job, event: Extract<Event, { type: 'leaderExit
     ...message,
     ...(isUnknown ? { message: currentAttempt(job).message ?? missed } : {}),
   };
-  if (remaining === 0) return finish(job, shown, now, atLimits);
+  if (remaining === 0) return finish(state, job, shown, now, atLimits);
   if (isStopping) return replace(job, withAttempt(job, shown));
   return beginStopping(withAttempt(job, shown), job.definition.policies.killGraceMs, now, job);
 }

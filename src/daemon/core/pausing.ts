@@ -10,8 +10,8 @@ import { watchAnew } from './idle-watch.ts';
 import type { Instant } from './instant.ts';
 import { type HeldBack, type Job, withPhase } from './job.ts';
 import type { RunningPhase } from './phase.ts';
-import type { State } from './state.ts';
-import { startByMonoMs } from './waiting.ts';
+import type { Group, State } from './state.ts';
+import { inGroup, inItsGroup } from './waiting.ts';
 
 /** Whether a client has paused the job. One that stops its own processes is not paused. */
 export function isPaused({ phase, queue }: Job): boolean {
@@ -54,20 +54,12 @@ export function pause(job: Job, by: HeldBack['by'], now: Instant): Decision {
   const { phase, queue } = job;
   checkPausable(job, 'paused');
   if (queue.held !== null && (queue.held.by === by || by === 'group')) return nothing;
-  const startBy = phase.status === 'queued' ? phase.startByMonoMs : null;
-  const startLeftMs = queue.held?.startLeftMs ?? (startBy === null ? null : Math.max(0, startBy - now.monoMs));
-  const held: Job = { ...job, queue: { ...queue, held: { by, startLeftMs } } };
+  const held: Job = { ...job, queue: { ...queue, held: { by } } };
   if (queue.held !== null) return replace(job, held); // It stands still already, from now on by itself.
-  switch (phase.status) {
-    case 'queued':
-      return merge([replace(job, withPhase(held, { ...phase, startByMonoMs: null })), noteOf(held, 'paused')]);
-    case 'running': {
-      const still = withPhase(held, standStill(phase, now));
-      return merge([replace(job, still, { type: 'freeze', jobId: job.id }), noteOf(held, 'paused')]);
-    }
-    default:
-      return merge([replace(job, held), noteOf(held, 'paused')]);
-  }
+  if (phase.status !== 'running')
+    return merge([replace(job, inGroup(held, { paused: true }, now)), noteOf(held, 'paused')]);
+  const still = withPhase(held, standStill(phase, now));
+  return merge([replace(job, still, { type: 'freeze', jobId: job.id }), noteOf(held, 'paused')]);
 }
 
 /**
@@ -75,37 +67,14 @@ export function pause(job: Job, by: HeldBack['by'], now: Instant): Decision {
  *
  * @throws CorralError `JOB_NOT_RUNNING` where it has ended, or is being ended
  */
-export function resume(job: Job, now: Instant): Decision {
+export function resume(state: State, job: Job, now: Instant): Decision {
   const { phase, queue } = job;
   checkPausable(job, 'resumed');
   if (queue.held === null) return nothing;
   const free: Job = { ...job, queue: { ...queue, held: null } };
-  switch (phase.status) {
-    case 'queued': {
-      const { startLeftMs } = queue.held;
-      const isDelayed = phase.readyAtMonoMs !== null;
-      const waiting = isDelayed ? free : withStartLeft(free, startLeftMs, now);
-      const left = startLeftMs === null ? null : now.monoMs + startLeftMs;
-      const startBy = isDelayed ? left : startByMonoMs(waiting, now);
-      const after = withPhase(waiting, { ...phase, startByMonoMs: startBy });
-      return merge([replace(job, after), noteOf(free, 'resumed')]);
-    }
-    case 'running':
-      return merge([
-        replace(job, withPhase(free, goOn(phase, now)), { type: 'thaw', jobId: job.id }),
-        noteOf(free, 'resumed'),
-      ]);
-    default:
-      return merge([replace(job, free), noteOf(free, 'resumed')]);
-  }
-}
-
-/** As if the job had been queued so that this is what is left of its start deadline. The wall clock may have jumped while it stood still. */
-function withStartLeft(job: Job, leftMs: number | null, now: Instant): Job {
-  const { startDeadlineMs } = job.definition.policies;
-  if (startDeadlineMs === null) return job;
-  const waitedMs = startDeadlineMs - (leftMs ?? startDeadlineMs);
-  return { ...job, queue: { ...job.queue, sinceWallMs: now.wallMs - waitedMs, notBefore: null } };
+  if (phase.status !== 'running') return merge([replace(job, inItsGroup(state, free, now)), noteOf(free, 'resumed')]);
+  const goesOn = withPhase(free, goOn(phase, now));
+  return merge([replace(job, goesOn, { type: 'thaw', jobId: job.id }), noteOf(free, 'resumed')]);
 }
 
 function checkPausable({ id, phase }: Job, what: 'paused' | 'resumed'): void {
@@ -123,33 +92,45 @@ function noteOf(job: Job, note: 'paused' | 'resumed'): Decision {
 
 /** The group starts nothing more, and what runs of it stands still, or may go on to its end. */
 export function pauseGroup(state: State, event: Extract<Event, { type: 'pauseGroup' }>, now: Instant): Decision {
-  const running = event.running === 'letRun' ? [] : jobsOf(state, event.name).filter(isUnderWay);
-  return setPaused(state, event, true, running, (job) => pause(job, 'group', now));
+  const frozen = event.running === 'letRun' ? [] : jobsOf(state, event.name).filter(isUnderWay);
+  return setPaused(state, event, { paused: true, frozen }, now);
 }
 
-/** The group starts jobs again, and those that stood still with it go on: also one that went back to the queue meanwhile. */
+/** The group starts jobs again, and those that stood still with it go on. */
 export function resumeGroup(state: State, event: Extract<Event, { type: 'resumeGroup' }>, now: Instant): Decision {
-  const still = jobsOf(state, event.name).filter(
-    ({ phase, queue }) => queue.held?.by === 'group' && canBePaused(phase.status),
-  );
-  return setPaused(state, event, false, still, (job) => resume(job, now));
+  return setPaused(state, event, { paused: false, frozen: jobsOf(state, event.name).filter(isFrozenWithGroup) }, now);
 }
 
 function setPaused(
   state: State,
   { request, name }: { readonly request: number; readonly name: string },
-  paused: boolean,
-  jobs: readonly Job[],
-  each: (job: Job) => Decision,
+  { paused, frozen }: { readonly paused: boolean; readonly frozen: readonly Job[] },
+  now: Instant,
 ): Decision {
   const before = state.groups.get(name)?.group;
   if (before === undefined) return refuse(request, 'GROUP_NOT_FOUND', groupNotFound(state, name));
-  const report: BulkReport = { requested: jobs.length, done: jobs.length, failed: 0, errors: [] };
+  const after: Group = { ...before, paused };
+  const report: BulkReport = { requested: frozen.length, done: frozen.length, failed: 0, errors: [] };
   return merge([
-    { changes: [{ kind: 'group', before, after: { ...before, paused } }], effects: [] },
-    ...jobs.map(each),
+    { changes: [{ kind: 'group', before, after }], effects: [] },
+    paused ? merge(frozen.map((job) => pause(job, 'group', now))) : nothing,
+    followGroup(state, after, now),
     { changes: [], effects: [{ type: 'reply', request, result: report }] },
   ]);
+}
+
+/**
+ * What it means to the jobs of a group that it is paused or open from now on: the start deadlines of those that wait stand still
+ * or go on, and what was frozen with a group does not stay so when it is open.
+ */
+export function followGroup(state: State, group: Group, now: Instant): Decision {
+  const jobs = jobsOf(state, group.name);
+  const waiting = jobs.map((job) => {
+    const after = inGroup(job, group, now);
+    return after === job ? nothing : replace(job, after);
+  });
+  const thawed = group.paused ? [] : jobs.filter(isFrozenWithGroup).map((job) => resume(state, job, now));
+  return merge([...waiting, ...thawed]);
 }
 
 function jobsOf(state: State, group: string): Job[] {
@@ -158,4 +139,8 @@ function jobsOf(state: State, group: string): Job[] {
 
 function isUnderWay({ phase }: Job): boolean {
   return phase.status === 'starting' || phase.status === 'running';
+}
+
+function isFrozenWithGroup(job: Job): boolean {
+  return job.queue.held?.by === 'group' && isUnderWay(job);
 }

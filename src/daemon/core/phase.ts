@@ -27,7 +27,7 @@ export interface QueuedPhase {
   readonly status: 'queued';
   /** It is not started before this; `null`: its time has come. */
   readonly readyAtMonoMs: number | null;
-  /** It fails if it has not been started by then. */
+  /** It fails if it has not been started by then; `null` also while that stands still (`QueueRecord.startLeftMs`). */
   readonly startByMonoMs: number | null;
   /** Jobs that have to end before it starts. */
   readonly waitsFor: readonly number[];

@@ -6,7 +6,8 @@ import type { Instant } from './instant.ts';
 import { currentAttempt, type Job, withAttempt, withPhase } from './job.ts';
 import { type HostLimits, onThisHost, unknownHost } from './resources.ts';
 import { waitsForRetry } from './retry.ts';
-import { inQueue } from './waiting.ts';
+import type { State } from './state.ts';
+import { inItsGroup, inQueue } from './waiting.ts';
 
 /** Stored jobs on this daemon's clock: deadlines are reckoned anew, and a job waits for those of the others that it needs. */
 export function revived(jobs: readonly Job[], now: Instant, hostLimits: HostLimits = unknownHost): Job[] {
@@ -38,7 +39,7 @@ function atItsTurn(job: Job, now: Instant): Job {
  * What becomes of the jobs that an earlier daemon left behind, once every process of theirs is gone. Queued ones stay
  * queued. An attempt whose cause was already written down ends for that cause; any other was lost with its supervisor.
  */
-export function recover(jobs: readonly Job[], outputBytes: (job: Job) => number, now: Instant): Change[] {
+export function recover(state: State, jobs: readonly Job[], outputBytes: (job: Job) => number, now: Instant): Change[] {
   const changes: Change[] = [];
   for (const job of jobs) {
     if (job.phase.status === 'queued') continue;
@@ -47,7 +48,7 @@ export function recover(jobs: readonly Job[], outputBytes: (job: Job) => number,
       finishedWallMs: now.wallMs,
       usage: { ...currentAttempt(job).usage, outputBytes: outputBytes(job) },
     });
-    changes.push({ kind: 'job', before: job, after: endedJob(lost, now) });
+    changes.push({ kind: 'job', before: job, after: inItsGroup(state, endedJob(lost, now), now) });
   }
   return changes;
 }

@@ -9,7 +9,7 @@ import type { Job } from './job.ts';
 import { hasEnded } from './phase.ts';
 import { whyScopeIsClosed } from './scopes.ts';
 import type { State } from './state.ts';
-import { freshQueueRecord, inQueue } from './waiting.ts';
+import { freshQueueRecord, inItsGroup, inQueue } from './waiting.ts';
 
 /**
  * Puts ended jobs back into their queues. One that was never started has its dependencies before it again, in a chain that is
@@ -36,7 +36,8 @@ export function retry(state: State, event: Extract<Event, { type: 'retry' }>, no
     const problem = roomProblem(state, group, more);
     if (problem !== null) throw problem;
     added.set(group, more);
-    const queued = behindThose(inQueue({ ...ended, queue: freshQueueRecord(now) }, now), isLive);
+    const entered = inQueue({ ...ended, queue: freshQueueRecord(now) }, now);
+    const queued = behindThose(inItsGroup(state, entered, now), isLive);
     returned.set(jobId, queued);
     const back: Decision = { changes: [{ kind: 'job', before: ended, after: queued }], effects: [] };
     const fatal = dependenciesOf(queued)

@@ -2,6 +2,7 @@
 import type { Instant } from './instant.ts';
 import type { Job, JobDefinition, QueueRecord } from './job.ts';
 import type { QueuedPhase } from './phase.ts';
+import type { Group, State } from './state.ts';
 
 /** A time of the wall clock is looked at again after this: the clock may be set, and the machine may sleep. */
 const wallCheckMs = 60_000;
@@ -92,11 +93,6 @@ export function inQueue(job: Job, now: Instant): Job {
   });
 }
 
-/** By when a queued job whose time has come must have started. */
-export function startByMonoMs(job: Job, now: Instant): number | null {
-  return startBy(job, -passedSinceEntry(job.queue, now), now);
-}
-
 /** A queued job whose time has come, or is to be looked at again. */
 export function waitedEnough(job: Job, now: Instant): Job {
   if (job.phase.status !== 'queued') return job;
@@ -118,9 +114,74 @@ function nextLook(leftMs: number, now: Instant): number {
   return now.monoMs + Math.min(leftMs, wallCheckMs);
 }
 
-/** The deadline to start is counted from when the job may. While it is paused, there is none. @param readyInMs negative: it has been so for a while */
-function startBy({ queue, definition }: Job, readyInMs: number, now: Instant): number | null {
-  const { startDeadlineMs } = definition.policies;
-  if (startDeadlineMs === null || queue.retries > 0 || queue.held !== null) return null;
-  return now.monoMs + Math.max(0, readyInMs + startDeadlineMs);
+/** The deadline to start is counted from when the job may. While it stands still, there is none. @param readyInMs negative: it has been so for a while */
+function startBy(job: Job, readyInMs: number, now: Instant): number | null {
+  const limitMs = startLimitMs(job);
+  if (limitMs === null || job.queue.startLeftMs !== undefined) return null;
+  return now.monoMs + Math.max(0, readyInMs + limitMs);
+}
+
+/** How long a job may wait; `null`: for ever. One that is run again by its retry policy has started in time. */
+export function startLimitMs({ queue, definition }: Job): number | null {
+  return queue.retries > 0 ? null : definition.policies.startDeadlineMs;
+}
+
+/** Whether the start deadline of a queued job does not come nearer. */
+export function standsStill(state: State, job: Job): boolean {
+  return job.queue.held !== null || isGroupPaused(state, job);
+}
+
+function isGroupPaused(state: State, { definition }: Job): boolean {
+  return state.groups.get(definition.group)?.group.paused === true;
+}
+
+/** A job that comes into a queue, or is changed there, as it then waits: `inGroup`. */
+export function inItsGroup(state: State, job: Job, now: Instant): Job {
+  return inGroup(job, { paused: isGroupPaused(state, job) }, now);
+}
+
+/**
+ * A job as it waits in its group: its start deadline stands still while one of the two is paused, and goes on with what was left
+ * when neither is. A job that waits is not held by its group: that the group starts nothing is enough, and in another it is free.
+ */
+export function inGroup(job: Job, { paused }: Pick<Group, 'paused'>, now: Instant): Job {
+  if (job.phase.status !== 'queued') return job;
+  const { queue } = job;
+  const own = queue.held?.by === 'group' ? { ...job, queue: { ...queue, held: null } } : job;
+  return paused || own.queue.held !== null ? standingStill(own, job.phase, now) : goingOn(own, job.phase, now);
+}
+
+function standingStill(job: Job, phase: QueuedPhase, now: Instant): Job {
+  if (job.queue.startLeftMs !== undefined) return job;
+  const { startByMonoMs, readyAtMonoMs } = phase;
+  const fromMonoMs = Math.max(now.monoMs, readyAtMonoMs ?? now.monoMs);
+  // Before its time on the wall clock a job has no deadline yet: all of it is left.
+  const leftMs = startByMonoMs === null ? startLimitMs(job) : Math.max(0, startByMonoMs - fromMonoMs);
+  return leftMs === null ? job : withStartLeft({ ...job, phase: { ...phase, startByMonoMs: null } }, leftMs);
+}
+
+/** A delay has gone on meanwhile: what was left is counted from its end where that is still to come. */
+function goingOn(job: Job, phase: QueuedPhase, now: Instant): Job {
+  const { startLeftMs, notBefore } = job.queue;
+  const limitMs = startLimitMs(job);
+  if (startLeftMs === undefined || limitMs === null) return job;
+  const free = withStartLeft(job, null);
+  const { readyAtMonoMs } = phase;
+  if (readyAtMonoMs !== null && notBefore?.clock === 'wall') return free;
+  if (readyAtMonoMs !== null && readyAtMonoMs > now.monoMs)
+    return { ...free, phase: { ...phase, startByMonoMs: readyAtMonoMs + startLeftMs } };
+  // As if it had been queued so that this is what is left. The wall clock may have been set while it stood still.
+  const waitedMs = limitMs - startLeftMs;
+  const since = enteredAt(now.wallMs - waitedMs, now.monoMs - waitedMs, now);
+  return {
+    ...free,
+    queue: { ...free.queue, ...since, notBefore: null },
+    phase: { ...phase, startByMonoMs: now.monoMs + startLeftMs },
+  };
+}
+
+/** @param leftMs what is left of its start deadline, which stands still; `null`: it does not, or there is none */
+export function withStartLeft(job: Job, leftMs: number | null): Job {
+  const { startLeftMs: _, ...queue } = job.queue;
+  return { ...job, queue: leftMs === null ? queue : { ...queue, startLeftMs: leftMs } };
 }

@@ -50,7 +50,7 @@ export function takeOver(
   state.nextJobId = Math.max(state.nextJobId, snapshot.nextJobId);
   // Before anything is written down: should this daemon die as well, the next one finds the same.
   for (const job of jobs) removeOutput(job, droppedLast(job));
-  const changes = recover(jobs, outputBytes, now);
+  const changes = recover(state, jobs, outputBytes, now);
   const { changes: ended } = settleDependents(state, { changes, effects: [] }, now);
   apply(state, ended);
   const { changes: leftovers } = settleDependents(state, endLeftovers(state, now), now);

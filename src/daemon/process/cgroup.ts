@@ -128,6 +128,7 @@ export class CgroupContainment implements Containment {
 
 class LeafHold implements Hold {
   readonly env: Readonly<Record<string, string>>;
+  readonly countsAllCpu = true;
   readonly #path: string;
   readonly #resources: SettledResources | null;
   readonly #mark: Mark;

@@ -60,6 +60,8 @@ export interface Hold {
    * compared. Cheap: it is asked of every job again and again.
    */
   cpuUsec(orphans: Orphans): number | null;
+  /** Whether `cpuUsec` grows whenever any of its processes runs, be it for a moment. */
+  readonly countsAllCpu: boolean;
   /** The processes that are alive. */
   pids(orphans: Orphans): number[];
   /** Largest resident memory that any one of the processes that are alive ever had, in bytes; `null` where none can be asked. */

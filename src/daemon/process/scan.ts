@@ -101,6 +101,8 @@ function addTree(stat: ProcessStat, found: Map<number, ProcessStat>): void {
 
 class ScanHold implements Hold {
   readonly env: Readonly<Record<string, string>>;
+  /** In ticks. */
+  readonly countsAllCpu = false;
   readonly #resources: SettledResources | null;
   readonly #mark: Mark;
   readonly #marker: Marker;

@@ -34,6 +34,8 @@ export interface SamplerOptions {
   readonly holdOf: (jobId: number) => Hold | null;
   readonly outputFilesOf: (job: Job) => readonly string[];
   readonly onSampled: (samples: CheckedJob[]) => void;
+  /** A look failed in a way that nobody foresaw. What it would have found is not known, and all others go on. */
+  readonly onFailure: (job: Job, error: unknown) => void;
 }
 
 /**
@@ -109,14 +111,18 @@ export class Sampler {
   }
 
   #countsOf(check: IdleCheck, orphans: Orphans, atMonoMs: number): Counts {
-    const { holdOf, outputFilesOf } = this.#options;
+    const { holdOf, outputFilesOf, onFailure } = this.#options;
     const { job } = check;
     const next = () => nextCounter(check, counts, atMonoMs);
     let counts: Counts = {};
-    const hold = holdOf(job.id);
-    const look = hold && new Look(check, hold, orphans, () => outputFilesOf(job));
-    for (let counter = next(); look !== null && counter !== null; counter = next())
-      counts = { ...counts, ...look.count(counter, counts) };
+    try {
+      const hold = holdOf(job.id);
+      const look = hold && new Look(check, hold, orphans, () => outputFilesOf(job));
+      for (let counter = next(); look !== null && counter !== null; counter = next())
+        counts = { ...counts, ...look.count(counter, counts) };
+    } catch (error) {
+      onFailure(job, error);
+    }
     return counts;
   }
 }

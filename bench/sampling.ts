@@ -103,6 +103,9 @@ export async function measureSampling(
       emit({ type: 'sampled', samples });
       turns.end();
     },
+    onFailure: (_, error) => {
+      throw error;
+    },
   };
   const sampler = new Sampler(options);
   try {

@@ -140,6 +140,7 @@ async function main(): Promise<void> {
     holdOf,
     outputFilesOf: (job) => output.files(job),
     onSampled: (samples) => supervisor.emit({ type: 'sampled', samples }),
+    onFailure: ({ id }, error) => log.error('a look at a job failed', { jobId: id, error: stackOf(error) }),
   });
   const usage = new UsageMeter({ reaper, holdOf });
   const supervisor: Supervisor = new Supervisor({
@@ -369,12 +370,16 @@ function statusLine(groups: readonly GroupView[], tier: string): string {
 /** What nobody foresaw ends the daemon, and so, through the guardian, its jobs: better than half a supervisor. */
 function dieLoudly(log: OwnLog): void {
   const die = (error: unknown) => {
-    log.error('fatal', { error: error instanceof Error ? (error.stack ?? error.message) : String(error) });
+    log.error('fatal', { error: stackOf(error) });
     log.close();
     process.exit(1);
   };
   process.on('uncaughtException', die);
   process.on('unhandledRejection', die);
+}
+
+function stackOf(error: unknown): string {
+  return error instanceof Error ? (error.stack ?? error.message) : String(error);
 }
 
 /** What is no better at the next try has a code of its own, for the service manager: EX_CONFIG of sysexits(3). */

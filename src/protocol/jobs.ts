@@ -175,7 +175,7 @@ const usage = {
     .int()
     .nullable()
     .describe(
-      'CPU time used, in ms: of all its processes in tier `cgroup`; of the leader, and of what was waited for, elsewhere. `null` where it is not known.',
+      'CPU time used, in ms: of all its processes in tier `cgroup`; of the leader, and of what was waited for, elsewhere (at least so much, with the launcher execa). `null` where it is not known.',
     ),
   peakRssBytes: z
     .int()

@@ -34,7 +34,7 @@ export const idleSettings = z
       .min(1)
       .max(idleSignals.length)
       .describe(
-        'What must be quiet. `cpu`: CPU time; `io`: bytes read or written; `output`: growth of the output; `progress`: a report by the job; `client`: an attached client or a heartbeat.',
+        'What must be quiet. `cpu`: CPU time; `io`: bytes read, written, sent or received; `output`: growth of the output; `progress`: a report by the job; `client`: an attached client or a heartbeat.',
       ),
     dryRun: z.boolean().describe('Only say that the job would have been ended.'),
   })

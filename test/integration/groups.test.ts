@@ -124,7 +124,6 @@ test('50 jobs at 10/s take 5 s, and in no stretch of time more start than the ra
   const { client } = await startDaemon(t);
   await client.addGroup('control', { parallel: 100 });
   await client.addGroup('strict', { parallel: 100, rate: 10 });
-  // A start that comes late, because the machine is busy, puts off those after it. A burst of 2 makes up for that.
   await client.addGroup('rated', { parallel: 100, rate: 10, burst: 2 });
   const batch = (group: string) => client.submitBatch(Array.from({ length: 50 }, () => ({ command: ['true'], group })));
   const submitted = { control: await batch('control'), strict: await batch('strict'), rated: await batch('rated') };
@@ -141,14 +140,14 @@ test('50 jobs at 10/s take 5 s, and in no stretch of time more start than the ra
     return { starts, tookMs: (starts.at(-1) ?? 0) - (starts[0] ?? 0) };
   };
   const [control, strict, rated] = [startsOf('control'), startsOf('strict'), startsOf('rated')];
-  t.diagnostic(`from the first to the last start: ${rated.tookMs} ms; with a burst of 1: ${strict.tookMs} ms`);
-  assert.ok(rated.tookMs >= 4_500 && rated.tookMs <= 5_500, `${rated.tookMs} ms`);
-  assert.ok(strict.tookMs >= 4_500, `${strict.tookMs} ms`);
+  t.diagnostic(`from the first to the last start: ${strict.tookMs} ms; with a burst of 2: ${rated.tookMs} ms`);
+  for (const { tookMs } of [strict, rated]) assert.ok(tookMs >= 4_500 && tookMs <= 5_500, `${tookMs} ms`);
   assert.ok(control.tookMs < 2_500, `control: without a rate they take ${control.tookMs} ms`);
-  for (const [burst, { starts }] of [[1, strict] as const, [2, rated] as const])
+  // With a burst of 1, one that comes late and the next that is due: as many as with 2.
+  for (const { starts } of [strict, rated])
     for (const [index, from] of starts.entries())
       for (const [more, to] of starts.slice(index).entries())
-        assert.ok(more + 1 <= burst + (to - from + 2) / 100, `${more + 1} starts within ${to - from} ms`);
+        assert.ok(more + 1 <= 2 + (to - from + 2) / 100, `${more + 1} starts within ${to - from} ms`);
 });
 
 test('a daemon that is killed again and again does not start more than the rate allows', async (t) => {

@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import net from 'node:net';
 import { type TestContext, test } from 'node:test';
+import { fileURLToPath } from 'node:url';
 import type { Client, EventView, JobRequest, JobView } from '../../src/client/index.ts';
 import { startDaemon, tiers } from '../support/daemon.ts';
 import { waitFor } from '../support/wait-for.ts';
@@ -150,6 +152,81 @@ for (const { tier, skip } of tiers) {
   });
 }
 
+const sockets = fileURLToPath(new URL('../programs/sockets', import.meta.url));
+
+/** `default` to the letter, but in 4 s and not in 30 min. */
+const fastDefault = { intervalMs: 1_000, checks: 4 } satisfies JobRequest['idle'];
+
+interface Peers {
+  readonly works: Address;
+  readonly isSilent: Address;
+}
+
+interface Address {
+  readonly unix: string;
+  readonly tcp: string;
+}
+
+/** Programs that use recv(2), which the kernel does not count as io, and next to no CPU. */
+const talkCases = (peers: Peers): (Case & { idle?: JobRequest['idle'] })[] => {
+  const job = (...args: string[]): JobRequest => ({ command: [sockets, ...args], idle: fastDefault });
+  return [
+    { name: 'one that receives, unix', becomes: 'running', job: job('receive', 'unix', peers.works.unix) },
+    { name: 'one that receives, tcp', becomes: 'running', job: job('receive', 'tcp', peers.works.tcp) },
+    {
+      name: 'the same by CPU alone, as a control',
+      becomes: 'idle',
+      job: { ...job('receive', 'unix', peers.works.unix), idle: { ...fastDefault, signals: ['cpu'] } },
+    },
+    { name: 'one whose peer is silent, unix', becomes: 'idle', job: job('receive', 'unix', peers.isSilent.unix) },
+    { name: 'one whose peer is silent, tcp', becomes: 'idle', job: job('receive', 'tcp', peers.isSilent.tcp) },
+    {
+      name: 'one whose peer is silent, and that looks twice a second, tcp',
+      becomes: 'idle',
+      job: job('look', 'tcp', peers.isSilent.tcp),
+    },
+    { name: 'a server that only listens, and looks twice a second', becomes: 'idle', job: job('listen') },
+    { name: 'two that only talk to each other, and do not', becomes: 'idle', job: job('pair') },
+    { name: 'one with an event loop, which has a socket to itself', becomes: 'idle', job: job('loop') },
+  ];
+};
+
+function whyNoPython(): string | false {
+  try {
+    execFileSync('python3', ['--version'], { stdio: 'ignore' });
+    return false;
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && error.code === 'ENOENT')
+      return 'there is no python3 for a program that uses recv(2)';
+    throw error;
+  }
+}
+
+for (const { tier, skip } of tiers) {
+  test(`a job that waits on a socket while its peer works is not idle for profile default; tier ${tier}`, {
+    skip: skip || whyNoPython(),
+  }, async (t) => {
+    const { client, daemon } = await startDaemon(t, { tier, parallel: 100 });
+    const peers = {
+      works: await peer(t, `${daemon.dir}/works`, 300),
+      isSilent: await peer(t, `${daemon.dir}/silent`, null),
+    };
+    const all = talkCases(peers);
+    const ids = (await client.submitBatch(all.map(({ job }) => job))).map(({ id }) => id);
+    const last = await client.submit({
+      command: ['sleep', '60'],
+      idle: { ...fastDefault, checks: 12, signals: ['cpu'] },
+    });
+    assert.equal((await ended(client, last.id)).cause, 'idle');
+    for (const [index, { name, becomes }] of all.entries()) {
+      await t.test(`${name}: ${becomes}`, async () => {
+        const job = await client.get(ids[index] ?? 0);
+        assert.equal(job.cause ?? job.status, becomes, job.message ?? '');
+      });
+    }
+  });
+}
+
 async function ended(client: Client, jobId: number): Promise<JobView> {
   const [job] = await client.wait(jobId, { timeoutMs: 40_000 });
   assert.ok(job);
@@ -184,19 +261,29 @@ async function idleNotes(client: Client, jobId: number) {
 
 /** A Unix socket that sends a byte now and then to whoever has connected. */
 async function talkativePeer(t: TestContext, path: string): Promise<string> {
-  const sockets = new Set<net.Socket>();
-  const server = net.createServer((socket) => {
-    sockets.add(socket);
-    socket.on('error', () => sockets.delete(socket));
-  });
+  return (await peer(t, path, 60)).unix;
+}
+
+/** Takes connections, and sends a byte through each now and then, or never. */
+async function peer(t: TestContext, path: string, everyMs: number | null): Promise<Address> {
+  const connections = new Set<net.Socket>();
+  const listen = async (at: string | 0) => {
+    const server = net.createServer((socket) => {
+      connections.add(socket);
+      socket.on('error', () => connections.delete(socket));
+    });
+    t.after(() => server.close());
+    await new Promise<void>((resolve) => server.listen(at, resolve));
+    return server.address();
+  };
+  const [, tcp] = [await listen(path), await listen(0)];
   const timer = setInterval(() => {
-    for (const socket of sockets) socket.write('.');
-  }, 60);
+    if (everyMs !== null) for (const socket of connections) socket.write('.');
+  }, everyMs ?? 60_000);
   t.after(() => {
     clearInterval(timer);
-    for (const socket of sockets) socket.destroy();
-    server.close();
+    for (const socket of connections) socket.destroy();
   });
-  await new Promise<void>((resolve) => server.listen(path, resolve));
-  return path;
+  assert.ok(typeof tcp === 'object' && tcp !== null);
+  return { unix: path, tcp: String(tcp.port) };
 }

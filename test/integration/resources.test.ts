@@ -129,15 +129,16 @@ for (const { tier, skip } of tiers) {
           node(`
             const hog = Buffer.alloc(${100 * mib}, 1);
             while (process.cpuUsage().user + process.cpuUsage().system < 500_000);
-            setTimeout(() => hog, 700);
+            setTimeout(() => hog, 500 + performance.now());
           `),
         );
         const [job] = await client.wait(id);
         assert.equal(job?.status, 'completed');
         const peak = job?.peakRssBytes ?? 0;
         assert.ok(peak > 100 * mib && peak < 300 * mib, `${peak}`);
-        if (launcher === 'execa' && tier === 'scan') return;
-        assert.ok((job?.cpuMs ?? 0) >= 490 && (job?.cpuMs ?? 0) < 1_500, `${job?.cpuMs} ms`);
+        // With execa, tier scan has only what was seen at the last look, in whole ticks of 10 ms. That look comes in the last third
+        // of the job's life, in which it just waits.
+        assert.ok((job?.cpuMs ?? 0) >= 470 && (job?.cpuMs ?? 0) < 1_500, `${job?.cpuMs} ms`);
       });
     }
 

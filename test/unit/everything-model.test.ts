@@ -433,7 +433,7 @@ class World {
         const samples = this.sampling.map((check) => ({
           ...check,
           atMonoMs: this.monoMs,
-          counts: { cpu: 0, output: 0, io: 0 },
+          counts: { cpu: 0, output: 0, io: 0, talk: new Map() },
         }));
         this.sampling = [];
         return [{ type: 'sampled', samples }];

@@ -203,6 +203,68 @@ describe('a rate', () => {
     assert.deepEqual(daemon.startsUntil(2_000), [1_100, 1_200]);
   });
 
+  describe('with a burst of 1, a start that comes late does not put off those after it', () => {
+    /** When the daemon gets to it, and which jobs start then. */
+    type Turns = readonly (readonly [atMs: number, starts: readonly number[]])[];
+    const cases: { name: string; jobs?: number; turns: Turns; nextMs: number | null }[] = [
+      {
+        name: 'in time',
+        turns: [
+          [100, [2]],
+          [200, [3]],
+        ],
+        nextMs: 300,
+      },
+      {
+        name: 'late by less than an interval, again and again',
+        turns: [
+          [130, [2]],
+          [299, [3]],
+          [399, [4]],
+        ],
+        nextMs: 400,
+      },
+      { name: 'late by an interval: two at once', turns: [[200, [2, 3]]], nextMs: 300 },
+      { name: 'late by more: no more than that is made up for', turns: [[950, [2, 3]]], nextMs: 1_050 },
+      {
+        name: 'nothing is saved up where no job waits',
+        jobs: 2,
+        turns: [
+          [130, [2]],
+          [5_000, []],
+        ],
+        nextMs: null,
+      },
+    ];
+    for (const { name, jobs = 9, turns, nextMs } of cases)
+      test(name, () => {
+        const daemon = new Daemon(rated());
+        daemon.submit(...many(jobs));
+        for (const [atMs, starts] of turns) {
+          daemon.nowMs = atMs;
+          assert.deepEqual(started(daemon.turn({ type: 'tick' })), starts, `at ${atMs} ms`);
+        }
+        assert.equal(nextDeadline(daemon.state), nextMs);
+      });
+
+    test('a job that comes when the token has been there for long, or that waited for a slot, is not late', () => {
+      const daemon = new Daemon(rated({ parallel: 1 }));
+      daemon.submit(...many(3));
+      daemon.nowMs = 190;
+      assert.deepEqual(daemon.ends(1), [2]);
+      assert.deepEqual(daemon.ends(2), []);
+      assert.equal(nextDeadline(daemon.state), 290);
+    });
+
+    test('with a larger burst the bucket makes up for it, and no more start than that', () => {
+      const daemon = new Daemon(rated({ burst: 2 }));
+      daemon.submit(...many(9));
+      daemon.nowMs = 950;
+      assert.deepEqual(started(daemon.turn({ type: 'tick' })), [2, 3]);
+      assert.equal(nextDeadline(daemon.state), 1_050);
+    });
+  });
+
   test('does not ring the alarm where a slot is what is missing', () => {
     const daemon = new Daemon(rated({ parallel: 1 }));
     daemon.submit(...many(2));

@@ -5,6 +5,7 @@ import {
   apply,
   beginAttempt,
   type Change,
+  type Connections,
   type Counts,
   currentAttempt,
   decide,
@@ -22,6 +23,7 @@ import {
   observe,
   type State,
   startWatch,
+  type Talk,
   watchAnew,
   withAttempt,
 } from '../../src/daemon/core/index.ts';
@@ -198,7 +200,7 @@ describe('the rule of stream', () => {
 });
 
 describe('the other signals', () => {
-  const quiet = { cpu: 0, output: 0, io: 0 };
+  const quiet: Counts = { cpu: 0, output: 0, io: 0, talk: new Map() };
   const cases: { name: string; look: Counts | 'heardOf'; says: string }[] = [
     { name: 'nothing at all', look: quiet, says: 'quiet 1' },
     { name: 'one byte of output', look: { ...quiet, output: 1 }, says: 'active' },
@@ -213,27 +215,127 @@ describe('the other signals', () => {
   const last: IdleSample = { atMonoMs: 0, counts: quiet };
   const reads = (rule: IdlePolicy, found: Counts, before: IdleSample | null = last) => {
     const order: string[] = [];
-    const counts: Record<string, number | null> = {};
+    let counts: Counts = {};
     for (let next = nextCounter({ rule, last: before }, counts, 10_000); next !== null; ) {
       order.push(next);
-      counts[next] = found[next] ?? null;
+      counts = { ...counts, [next]: found[next] ?? null };
       next = nextCounter({ rule, last: before }, counts, 10_000);
     }
     return order.join(' ');
   };
 
   test('are read from cheap to costly, and only while no cheaper one shows activity', () => {
-    assert.equal(reads(everySignal, quiet), 'cpu output io');
+    assert.equal(reads(everySignal, quiet), 'cpu output io talk');
     assert.equal(reads(everySignal, { ...quiet, cpu: 1e6 }), 'cpu');
     assert.equal(reads(everySignal, { ...quiet, output: 1 }), 'cpu output');
     assert.equal(reads(stream, quiet), 'cpu');
-    assert.equal(reads({ ...stream, signals: ['io'] }, quiet), 'io');
+    assert.equal(reads({ ...stream, signals: ['io'] }, quiet), 'io talk');
+    assert.equal(reads(everySignal, { ...quiet, io: 1 }), 'cpu output io');
     assert.equal(reads({ ...stream, signals: ['client'] }, quiet), '');
-    assert.equal(reads(everySignal, { ...quiet, cpu: null }), 'cpu output io', 'unknown is no activity');
+    assert.equal(reads(everySignal, { ...quiet, cpu: null }), 'cpu output io talk', 'unknown is no activity');
     assert.equal(
       reads(everySignal, quiet, null),
-      'cpu output io',
+      'cpu output io talk',
       'so that the next check has something to compare with',
+    );
+  });
+});
+
+describe('what a process has to do with others', () => {
+  const none: Connections = { bytes: 0, uncounted: 0 };
+  const silent: Connections = { bytes: 7, uncounted: 0 };
+  const unix: Connections = { bytes: 0, uncounted: 1 };
+  const cases: { name: string; before: Talk | null; now: Talk | null; says: string }[] = [
+    {
+      name: 'one that has not run, whatever it is connected to',
+      before: { waits: 3, connections: unix },
+      now: { waits: 3, connections: unix },
+      says: 'quiet',
+    },
+    {
+      name: 'one that has run, and only listens',
+      before: { waits: 3, connections: none },
+      now: { waits: 4, connections: none },
+      says: 'quiet',
+    },
+    {
+      name: 'one that has run and is connected, where nobody counts what passes',
+      before: { waits: 3, connections: unix },
+      now: { waits: 4, connections: unix },
+      says: 'active',
+    },
+    {
+      name: 'one that has run, while nothing passed through its connection',
+      before: { waits: 3, connections: silent },
+      now: { waits: 4, connections: silent },
+      says: 'quiet',
+    },
+    {
+      name: 'one through whose connection something passed',
+      before: { waits: 3, connections: silent },
+      now: { waits: 4, connections: { bytes: 8, uncounted: 0 } },
+      says: 'active',
+    },
+    {
+      name: 'one whose connection has closed',
+      before: { waits: 3, connections: silent },
+      now: { waits: 4, connections: none },
+      says: 'active',
+    },
+    {
+      name: 'a thread that has ended took its count along',
+      before: { waits: 30, connections: unix },
+      now: { waits: 4, connections: unix },
+      says: 'active',
+    },
+    { name: 'a new one, with a connection', before: null, now: { waits: 1, connections: silent }, says: 'active' },
+    { name: 'a new one, without', before: null, now: { waits: 1, connections: none }, says: 'quiet' },
+    { name: 'one that is gone', before: { waits: 1, connections: unix }, now: null, says: 'quiet' },
+    {
+      name: 'one that has run, and may not be looked at',
+      before: { waits: 3, connections: unix },
+      now: { waits: 4, connections: null },
+      says: 'unknown',
+    },
+    {
+      name: 'one whose bytes have nothing to be compared with',
+      before: { waits: 3, connections: null },
+      now: { waits: 4, connections: silent },
+      says: 'unknown',
+    },
+    {
+      name: 'one that was not looked at before, and has no connection',
+      before: { waits: 3, connections: null },
+      now: { waits: 4, connections: none },
+      says: 'quiet',
+    },
+  ];
+  const rule: IdlePolicy = { ...stream, signals: ['io'] };
+  const counts = (one: Talk | null): Counts => ({ io: 0, talk: new Map(one === null ? [] : [[7, one]]) });
+  for (const { name, before, now, says } of cases)
+    test(`${name}: ${says}`, () => {
+      const last: IdleSample = { atMonoMs: 0, counts: counts(before) };
+      const look = { atMonoMs: 10_000, counts: counts(now) };
+      assert.equal(observe({ ...started(rule), last }, look, rule, at(10_000)).verdict, says);
+    });
+
+  test('of several, one that is active decides', () => {
+    const talk = new Map<number, Talk>([
+      [1, { waits: 9, connections: null }],
+      [2, { waits: 9, connections: unix }],
+    ]);
+    const look = { atMonoMs: 10_000, counts: { io: 0, talk } };
+    assert.equal(observe(started(rule), look, rule, at(10_000)).verdict, 'active');
+  });
+
+  test('what could not be read is unknown, and so is the check after it', () => {
+    assert.deepEqual(
+      verdicts(rule, [
+        [10, { io: 0, talk: null }],
+        [20, counts(null)],
+        [30, counts(null)],
+      ]),
+      ['unknown', 'unknown', 'quiet 1'],
     );
   });
 });

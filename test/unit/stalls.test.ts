@@ -82,9 +82,14 @@ describe('a queue that stands still', () => {
 
   test('is none where the next token is still to come', () => {
     const state = stateWith([jobOf(1)], { ratePerSecond: 0.1 });
-    const bucket = { fullAtMonoMs: 8_000, wakeAtMonoMs: 8_000 };
+    const bucket = { fullAtMonoMs: 8_000, wakeAtMonoMs: 8_000, isAwaited: true };
     apply(state, [
-      { kind: 'bucket', group: 'default', before: { fullAtMonoMs: 0, wakeAtMonoMs: null }, after: bucket },
+      {
+        kind: 'bucket',
+        group: 'default',
+        before: { fullAtMonoMs: 0, wakeAtMonoMs: null, isAwaited: false },
+        after: bucket,
+      },
     ]);
     const watch = new QueueWatch();
     assert.deepEqual(beats(watch, state, 0, 13), []);

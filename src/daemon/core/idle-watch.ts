@@ -9,12 +9,39 @@ import { formatDuration, type IdlePolicy, unreachable } from '../../protocol/ind
 import type { Progress } from './attempt.ts';
 import type { Instant } from './instant.ts';
 
-/** What is counted of an attempt's processes, the cheapest to read first. Counters only grow. */
-const counters = ['cpu', 'output', 'io'] as const;
-export type Counter = (typeof counters)[number];
+/** What is counted of an attempt's processes. `null`: it could not be read; absent: nobody tried. Numbers only grow. */
+export interface Counts {
+  /** CPU time, in µs. */
+  readonly cpu?: number | null;
+  /** Bytes of output. */
+  readonly output?: number | null;
+  /** Bytes read and written. The kernel leaves out those of recv(2), send(2) and their like; `talk` makes up for that. */
+  readonly io?: number | null;
+  /** What its processes have to do with others, by pid. */
+  readonly talk?: ReadonlyMap<number, Talk> | null;
+}
 
-/** CPU time in µs, bytes of output, bytes read and written. `null`: it could not be read; absent: nobody tried. */
-export type Counts = Readonly<Partial<Record<Counter, number | null>>>;
+export type Counter = keyof Counts;
+
+/** Of one process. */
+export interface Talk {
+  /** How often its threads have waited for something and gone on. */
+  readonly waits: number;
+  /** `null`: not known. */
+  readonly connections: Connections | null;
+}
+
+/** The open connections of a process to others. */
+export interface Connections {
+  /** Bytes that have passed through those of TCP: the kernel counts them. */
+  readonly bytes: number;
+  /** How many there are of which it does not, such as Unix sockets. */
+  readonly uncounted: number;
+}
+
+/** The signal that each counter belongs to, the cheapest to read first. */
+const signalOf = { cpu: 'cpu', output: 'output', io: 'io', talk: 'io' } as const satisfies Record<Counter, string>;
+const counters = Object.keys(signalOf) as Counter[];
 
 export interface IdleSample {
   readonly atMonoMs: number;
@@ -46,7 +73,7 @@ const longestBeatMs = 1_000;
 const beatsPerInterval = 20;
 
 /** A new leader has used nothing: so the first sample costs no look. */
-const nothingUsed: Counts = { cpu: 0, output: 0, io: 0 };
+const nothingUsed: Counts = { cpu: 0, output: 0, io: 0, talk: new Map() };
 
 /** The watch over a job that has just been launched; `null`: its policy wants none. */
 export function startWatch(rule: IdlePolicy | null, { monoMs }: Instant): IdleWatch | null {
@@ -84,7 +111,7 @@ export function nextCounter(
   atMonoMs: number,
 ): Counter | null {
   for (const counter of counters) {
-    if (!check.rule.signals.includes(counter)) continue;
+    if (!check.rule.signals.includes(signalOf[counter])) continue;
     if (!(counter in counts)) return counter;
     if (activityOf(counter, check.last, { atMonoMs, counts }, check.rule) === 'active') return null;
   }
@@ -94,9 +121,11 @@ export function nextCounter(
 type Activity = 'quiet' | 'active' | 'unknown';
 
 function activityOf(counter: Counter, last: IdleSample | null, sample: IdleSample, rule: IdlePolicy): Activity {
-  const before = last?.counts[counter] ?? null;
+  if (last === null) return 'unknown';
+  if (counter === 'talk') return talkBetween(last.counts.talk ?? null, sample.counts.talk ?? null);
+  const before = last.counts[counter] ?? null;
   const count = sample.counts[counter] ?? null;
-  if (last === null || before === null || count === null || count < before) return 'unknown';
+  if (before === null || count === null || count < before) return 'unknown';
   switch (counter) {
     case 'cpu': {
       const millicores = millicoresBetween(before, count, sample.atMonoMs - last.atMonoMs);
@@ -108,6 +137,36 @@ function activityOf(counter: Counter, last: IdleSample | null, sample: IdleSampl
     default:
       return unreachable(counter);
   }
+}
+
+/** Whether a process has run since the look before. Of one that has not, connections need not be looked at. */
+export function hasRun(before: Talk | undefined, waits: number): boolean {
+  return before?.waits !== waits;
+}
+
+/**
+ * Bytes that passed show by themselves. Where they are not counted, a process that has run is taken to have done so for its peer.
+ * One that has none, such as a server that only listens, runs now and then for reasons of its own.
+ */
+function talkBetween(before: Counts['talk'] | null, now: Counts['talk'] | null): Activity {
+  if (before == null || now == null) return 'unknown';
+  const found = [...now].map(([pid, { waits, connections }]): Activity => {
+    const known = before.get(pid);
+    if (!hasRun(known, waits)) return 'quiet';
+    if (connections === null) return 'unknown';
+    if (connections.uncounted > 0) return 'active';
+    // A new process had none.
+    const bytes = known === undefined ? 0 : known.connections?.bytes;
+    if (bytes === undefined) return connections.bytes === 0 ? 'quiet' : 'unknown';
+    return connections.bytes === bytes ? 'quiet' : 'active';
+  });
+  return strongest(found);
+}
+
+/** One that is active decides; one that is not known is stronger than all that are quiet. */
+function strongest(found: readonly Activity[]): Activity {
+  if (found.includes('active')) return 'active';
+  return found.includes('unknown') ? 'unknown' : 'quiet';
 }
 
 /** 1 µs in 1 ms is one thousandth of a core. */
@@ -146,11 +205,11 @@ function judge(last: IdleSample | null, sample: IdleSample | null, rule: IdlePol
   const elapsedMs = sample.atMonoMs - last.atMonoMs;
   // Nobody looked for longer than that: the machine was stopped, or the daemon was.
   if (elapsedMs <= 0 || elapsedMs > 2 * rule.intervalMs) return 'unknown';
-  const found = counters
-    .filter((counter) => rule.signals.includes(counter))
-    .map((counter) => activityOf(counter, last, sample, rule));
-  if (found.includes('active')) return 'active';
-  return found.includes('unknown') ? 'unknown' : 'quiet';
+  return strongest(
+    counters
+      .filter((counter) => rule.signals.includes(signalOf[counter]))
+      .map((counter) => activityOf(counter, last, sample, rule)),
+  );
 }
 
 function usedBetween(last: IdleSample | null, sample: IdleSample | null): number | null {

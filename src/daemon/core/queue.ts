@@ -39,7 +39,14 @@ interface Starts {
 }
 
 function noStarts({ bucket }: GroupState): Starts {
-  return { jobs: [], bucket: bucket.wakeAtMonoMs === null ? bucket : { ...bucket, wakeAtMonoMs: null } };
+  return { jobs: [], bucket: awaitedUntil(null, bucket) };
+}
+
+/** @param wakeAtMonoMs when the token comes that a job waits for; `null`: none does */
+function awaitedUntil(wakeAtMonoMs: number | null, bucket: Bucket): Bucket {
+  const isAwaited = wakeAtMonoMs !== null;
+  const isSo = bucket.wakeAtMonoMs === wakeAtMonoMs && bucket.isAwaited === isAwaited;
+  return isSo ? bucket : { ...bucket, wakeAtMonoMs, isAwaited };
 }
 
 /** Whether the group starts a job by itself as soon as there is a slot, a token and a job that is ready. */
@@ -67,7 +74,7 @@ function nextStarts(state: State, group: GroupState, now: Instant): Starts {
     jobs.push(job);
     if (ratePerSecond !== null) bucket = withoutToken(group.group, bucket, now);
   }
-  return { jobs, bucket: bucket.wakeAtMonoMs === wakeAtMonoMs ? bucket : { ...bucket, wakeAtMonoMs } };
+  return { jobs, bucket: awaitedUntil(wakeAtMonoMs, bucket) };
 }
 
 function bucketChange({ group, bucket: before }: GroupState, after: Bucket): Change[] {

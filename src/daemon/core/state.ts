@@ -72,9 +72,11 @@ export interface Bucket {
   readonly fullAtMonoMs: number;
   /** A job waits for nothing but a token, and this is when there will be one. */
   readonly wakeAtMonoMs: number | null;
+  /** A job waited for nothing but a token when jobs were last to be started. */
+  readonly isAwaited: boolean;
 }
 
-export const fullBucket: Bucket = { fullAtMonoMs: Number.NEGATIVE_INFINITY, wakeAtMonoMs: null };
+export const fullBucket: Bucket = { fullAtMonoMs: Number.NEGATIVE_INFINITY, wakeAtMonoMs: null, isAwaited: false };
 
 export interface ReadyEntry {
   readonly jobId: number;

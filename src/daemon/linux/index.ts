@@ -9,11 +9,13 @@ export {
   isAlive,
   listPids,
   type ProcessStat,
+  type ReadBudget,
   readBootId,
   readStat,
   type SignalOutcome,
   signalExactly,
   signalIf,
+  waitsOf,
 } from './processes.ts';
 export { dropBeginning } from './punch.ts';
 export {
@@ -24,4 +26,5 @@ export {
   niceProcess,
   niceSession,
 } from './resources.ts';
+export { type Connections, connectionsOf } from './sockets.ts';
 export { type SpawnRequest, spawnSession } from './spawn.ts';

@@ -20,6 +20,7 @@ export const waitid = call('int waitid(int idtype, uint32_t id, void* info, int 
 export const wait4 = call('int wait4(int pid, void* status, int options, void* usage)');
 export const flock = call('int flock(int fd, int operation)');
 export const getsockopt = call('int getsockopt(int fd, int level, int name, void* value, void* length)');
+export const getpeername = call('int getpeername(int fd, void* address, void* length)');
 export const socket = call('int socket(int domain, int type, int protocol)');
 export const sendto = call(
   'long sendto(int fd, const void* message, size_t length, int flags, const void* address, uint32_t address_length)',
@@ -29,12 +30,18 @@ export const getxattr = call('long getxattr(const char* path, const char* name, 
 
 const syscall3 = call('long syscall(long number, long a, long b, long c)');
 const syscall4 = call('long syscall(long number, long a, long b, void* c, long d)');
-/** Numbers are the same on every architecture since Linux 5.1. pidfd_open(2), pidfd_send_signal(2) */
+/** Numbers are the same on every architecture since Linux 5.1. pidfd_open(2), pidfd_send_signal(2), pidfd_getfd(2) */
 const sysPidfdSendSignal = 424;
 const sysPidfdOpen = 434;
+const sysPidfdGetfd = 438;
 
 export function pidfdOpen(pid: number): number {
   return syscall3(sysPidfdOpen, pid, 0, 0);
+}
+
+/** Since Linux 5.6. */
+export function pidfdGetfd(pidfd: number, fd: number): number {
+  return syscall3(sysPidfdGetfd, pidfd, fd, 0);
 }
 
 export function pidfdSendSignal(pidfd: number, signal: number): number {

@@ -1,7 +1,7 @@
 import fs from 'node:fs';
 import os from 'node:os';
 import { errnoName, lastErrno, pidfdOpen, pidfdSendSignal, systemError } from './libc.ts';
-import { readProcFile } from './proc-file.ts';
+import { ifProcessLives, readProcFile } from './proc-file.ts';
 
 /** The fields of /proc/PID/stat that tell one process from another and whose it is. proc_pid_stat(5) */
 export interface ProcessStat {
@@ -37,6 +37,39 @@ export function readStat(pid: number): ProcessStat | undefined {
 /** A zombie whose other threads still run is alive: only its main thread has exited. */
 export function isAlive(stat: ProcessStat): boolean {
   return (stat.state !== 'Z' && stat.state !== 'X') || stat.threads > 1;
+}
+
+/** How much may still be read before somebody else gets a turn of the event loop. Less than nothing is left: it was not enough. */
+export interface ReadBudget {
+  left: number;
+}
+
+/**
+ * How often the threads of a process have waited for something and gone on, of those that are alive. proc_pid_status(5),
+ * voluntary_ctxt_switches
+ *
+ * @returns `undefined` where it has gone; `null` where it has more threads than there may be reads
+ */
+export function waitsOf(pid: number, budget: ReadBudget): number | null | undefined {
+  const main = readWaits(pid, pid, budget);
+  if (main === undefined || main.threads === 1) return main?.waits;
+  if (main.threads > budget.left) return null;
+  const others = ifProcessLives(() => fs.readdirSync(`/proc/${pid}/task`)) ?? [];
+  return others.reduce(
+    (sum, thread) => sum + (Number(thread) === pid ? 0 : (readWaits(pid, thread, budget)?.waits ?? 0)),
+    main.waits,
+  );
+}
+
+function readWaits(
+  pid: number,
+  thread: number | string,
+  budget: ReadBudget,
+): { waits: number; threads: number } | undefined {
+  budget.left -= 1;
+  const text = readProcFile(`/proc/${pid}/task/${thread}/status`);
+  const found = /^Threads:\t(\d+)$.*^voluntary_ctxt_switches:\t(\d+)$/ms.exec(text ?? '');
+  return found === null ? undefined : { threads: Number(found[1]), waits: Number(found[2]) };
 }
 
 export function listPids(): number[] {

@@ -3,7 +3,7 @@ import type { AtLimits, HostLimits, ProcessIdentity, SettledResources } from '..
 import { descriptorLimit, ifProcessLives, type Mark, signalIf } from '../linux/index.ts';
 import type { CgroupPlace } from './cgroup-place.ts';
 import { alivePids, isIn, leavesOf, removeLeaves, removeTree } from './cgroup-tree.ts';
-import { type Containment, type Hold, markVariable, type SweepReport } from './containment.ts';
+import { type Containment, type Hold, markVariable, type Seen, type SweepReport } from './containment.ts';
 import { type Controllers, enableControllers, handDown, leafFolders, returnControllers } from './controllers.ts';
 import { CpuStat, type OpenCpuStats } from './cpu-stat.ts';
 import { hostLimitsWith, limitLeaf, limitProcesses, readAtLimits } from './limits.ts';
@@ -128,6 +128,7 @@ export class CgroupContainment implements Containment {
 
 class LeafHold implements Hold {
   readonly env: Readonly<Record<string, string>>;
+  readonly countsAllCpu = true;
   readonly #path: string;
   readonly #resources: SettledResources | null;
   readonly #mark: Mark;
@@ -169,8 +170,8 @@ class LeafHold implements Hold {
     limitProcesses(this.#resources, leaderPid, () => alivePids(this.#path));
   }
 
-  peakRssBytes(): number | null {
-    return peakOf(pidsIn(this.#path));
+  seen(): Seen {
+    return { peakRssBytes: peakOf(pidsIn(this.#path)), cpuMs: null };
   }
 
   atLimits(): AtLimits | null {

@@ -60,14 +60,24 @@ export interface Hold {
    * compared. Cheap: it is asked of every job again and again.
    */
   cpuUsec(orphans: Orphans): number | null;
+  /** Whether `cpuUsec` grows whenever any of its processes runs, be it for a moment. */
+  readonly countsAllCpu: boolean;
   /** The processes that are alive. */
   pids(orphans: Orphans): number[];
-  /** Largest resident memory that any one of the processes that are alive ever had, in bytes; `null` where none can be asked. */
-  peakRssBytes(): number | null;
+  /** What can be seen of it now that its end may not tell. */
+  seen(): Seen;
   /** What happened at the limits; `null` where the kernel does not count that. */
   atLimits(): AtLimits | null;
   /** Gives up what the hold needed. The attempt is over. */
   release(): void;
+}
+
+/** `null` where it cannot be asked, or need not be, because `cpuMs` tells it. */
+export interface Seen {
+  /** Largest resident memory that any one of the processes that are alive ever had. */
+  readonly peakRssBytes: number | null;
+  /** CPU time of the processes that are alive, and of the children that they waited for. */
+  readonly cpuMs: number | null;
 }
 
 export interface SweepReport {

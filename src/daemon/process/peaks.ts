@@ -1,11 +1,16 @@
 /**
- * The largest resident memory of a job's processes. The kernel tells a leader's peak when it is reaped, but counts in it what the
+ * What of a job's use cannot be told at its end, seen while it runs.
+ *
+ * The largest resident memory of its processes. The kernel tells a leader's peak when it is reaped, but counts in it what the
  * daemon had when the leader was spawned (launcher), so it says something only of leaders that grew beyond the daemon. The others
  * are asked while they live: the peak that each process has had so far stands in /proc. proc_pid_status(5), VmHWM
+ *
+ * The CPU time, in tier scan, of a leader that Node has spawned: libuv reaps it without asking what it used.
  */
 import fs from 'node:fs';
 import { Heap } from '../core/index.ts';
 import { ifProcessLives } from '../linux/index.ts';
+import type { Seen } from './containment.ts';
 
 /** When a job is first looked at, and the longest time between two looks. In between, each comes half the job's age later. */
 const firstLookMs = 100;
@@ -18,13 +23,15 @@ const sliceMs = 3;
 interface Watched {
   readonly jobId: number;
   readonly startedMs: number;
-  readonly look: () => number | null;
-  peakRssBytes: number | null;
+  readonly look: () => Seen;
+  most: Seen;
   lookAtMs: number;
 }
 
+export const nothingSeen: Seen = { peakRssBytes: null, cpuMs: null };
+
 /**
- * Looks at running jobs, with one timer for all of them. What a process grew after the last look is not seen: that is the last third
+ * Looks at running jobs, with one timer for all of them. What a process used after the last look is not seen: that is the last third
  * of a short job's life at most, and the last 30 s of a long one's.
  */
 export class PeakWatch {
@@ -32,20 +39,19 @@ export class PeakWatch {
   readonly #next = new Heap<Watched>((a, b) => a.lookAtMs - b.lookAtMs);
   #timer: NodeJS.Timeout | null = null;
 
-  /** @param look gives the largest peak of the processes that are alive */
-  begin(jobId: number, look: () => number | null): void {
+  begin(jobId: number, look: () => Seen): void {
     const startedMs = performance.now();
-    const watched = { jobId, startedMs, look, peakRssBytes: null, lookAtMs: startedMs + firstLookMs };
+    const watched = { jobId, startedMs, look, most: nothingSeen, lookAtMs: startedMs + firstLookMs };
     this.#watched.set(jobId, watched);
     this.#next.push(watched);
     this.#setTimer();
   }
 
-  /** The largest that was seen, in bytes; `null`: the job was over before anybody looked. */
-  end(jobId: number): number | null {
+  /** The most that was seen; `null`: the job was over before anybody looked. */
+  end(jobId: number): Seen {
     const watched = this.#watched.get(jobId);
     this.#watched.delete(jobId);
-    return watched?.peakRssBytes ?? null;
+    return watched?.most ?? nothingSeen;
   }
 
   #setTimer(): void {
@@ -63,7 +69,11 @@ export class PeakWatch {
       if (watched === undefined || watched.lookAtMs > nowMs) break;
       this.#next.pop();
       if (this.#watched.get(watched.jobId) !== watched) continue; // It is over.
-      watched.peakRssBytes = larger(watched.peakRssBytes, watched.look());
+      const { peakRssBytes, cpuMs } = watched.look();
+      watched.most = {
+        peakRssBytes: larger(watched.most.peakRssBytes, peakRssBytes),
+        cpuMs: larger(watched.most.cpuMs, cpuMs),
+      };
       watched.lookAtMs = nowMs + Math.min(longestMs, Math.max(firstLookMs, (nowMs - watched.startedMs) * shareOfAge));
       this.#next.push(watched);
     }

@@ -64,7 +64,7 @@ export class Runner {
       const identity: ProcessIdentity = { pid: leader.pid, startTicks, bootId: this.#bootId };
       this.#options.watch.begin(job);
       this.#expectEnd(job, hold, identity);
-      this.#peaks.begin(job.id, () => held.peakRssBytes());
+      this.#peaks.begin(job.id, () => held.seen());
       emit({ type: 'launched', jobId: job.id, leader: identity });
       leader.ended.then((end) => this.#leaderEnded(job, held, end));
     } catch (error) {
@@ -197,9 +197,13 @@ export class Runner {
     this.#options.emit({ type: 'emptied', jobId: job.id, usage: this.#release(job, hold, usage), atLimits });
   }
 
-  /** The leaf saw the CPU time of every process, orphans included; the leader's own count is second best. */
+  /**
+   * The leaf saw the CPU time of every process, orphans included; the leader's own count is second best; and where its launcher
+   * cannot tell that, it was at least what was seen while it ran.
+   */
   #release(job: Job, hold: Hold, usage: LeaderEnd['usage']): Usage {
-    const cpuMs = hold.cpuMs() ?? usage.cpuMs;
+    const seen = this.#peaks.end(job.id);
+    const cpuMs = hold.cpuMs() ?? usage.cpuMs ?? seen.cpuMs;
     hold.release();
     this.#holds.delete(job.id);
     this.#options.watch.end(job.id);
@@ -208,8 +212,11 @@ export class Runner {
     const { number } = currentAttempt(job);
     const outputBytes = output.bytesOf(job, number);
     output.close(job, number);
-    const peakRssBytes = larger(usage.peakRssBytes, this.#peaks.end(job.id));
-    return { peakRssBytes, cpuMs: cpuMs === null ? null : Math.round(cpuMs), outputBytes };
+    return {
+      peakRssBytes: larger(usage.peakRssBytes, seen.peakRssBytes),
+      cpuMs: cpuMs === null ? null : Math.round(cpuMs),
+      outputBytes,
+    };
   }
 }
 

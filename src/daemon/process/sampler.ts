@@ -1,9 +1,18 @@
 import fs from 'node:fs';
 import { isErrno, unreachable } from '../../protocol/index.ts';
-import { type CheckedJob, type Counter, currentAttempt, type IdleCheck, type Job, nextCounter } from '../core/index.ts';
+import {
+  type CheckedJob,
+  type Counter,
+  type Counts,
+  currentAttempt,
+  type IdleCheck,
+  type Job,
+  nextCounter,
+} from '../core/index.ts';
 import { type ChildReaper, readProcFile } from '../linux/index.ts';
 import type { Hold } from './containment.ts';
 import { Orphans } from './orphans.ts';
+import { talkOf } from './talk.ts';
 
 /** So long the event loop is kept from everything else; what is left of a pass is done in its next turns. */
 const sliceMs = 3;
@@ -25,6 +34,8 @@ export interface SamplerOptions {
   readonly holdOf: (jobId: number) => Hold | null;
   readonly outputFilesOf: (job: Job) => readonly string[];
   readonly onSampled: (samples: CheckedJob[]) => void;
+  /** A look failed in a way that nobody foresaw. What it would have found is not known, and all others go on. */
+  readonly onFailure: (job: Job, error: unknown) => void;
 }
 
 /**
@@ -95,32 +106,79 @@ export class Sampler {
   #look(check: IdleCheck, orphans: Orphans): CheckedJob {
     const { job } = check;
     const atMonoMs = this.#options.readMonoMs();
-    const hold = this.#options.holdOf(job.id);
-    const counts: Partial<Record<Counter, number | null>> = {};
-    for (;;) {
-      const counter = hold === null ? null : nextCounter(check, counts, atMonoMs);
-      if (hold === null || counter === null)
-        return { jobId: job.id, attempt: currentAttempt(job).number, atMonoMs, counts };
-      counts[counter] = this.#count(counter, job, hold, orphans);
+    const counts = this.#countsOf(check, orphans, atMonoMs);
+    return { jobId: job.id, attempt: currentAttempt(job).number, atMonoMs, counts };
+  }
+
+  #countsOf(check: IdleCheck, orphans: Orphans, atMonoMs: number): Counts {
+    const { holdOf, outputFilesOf, onFailure } = this.#options;
+    const { job } = check;
+    const next = () => nextCounter(check, counts, atMonoMs);
+    let counts: Counts = {};
+    try {
+      const hold = holdOf(job.id);
+      const look = hold && new Look(check, hold, orphans, () => outputFilesOf(job));
+      for (let counter = next(); look !== null && counter !== null; counter = next())
+        counts = { ...counts, ...look.count(counter, counts) };
+    } catch (error) {
+      onFailure(job, error);
+    }
+    return counts;
+  }
+}
+
+/** One job, looked at once. */
+class Look {
+  readonly #before: Counts;
+  readonly #hold: Hold;
+  readonly #orphans: Orphans;
+  readonly #outputFiles: () => readonly string[];
+  #found: number[] | null = null;
+
+  constructor({ last }: IdleCheck, hold: Hold, orphans: Orphans, outputFiles: () => readonly string[]) {
+    this.#before = last?.counts ?? {};
+    this.#hold = hold;
+    this.#orphans = orphans;
+    this.#outputFiles = outputFiles;
+  }
+
+  /** @param counts what has been counted by now */
+  count(counter: Counter, counts: Counts): Counts {
+    try {
+      return this.#hasStoodStill(counts) ? this.#asBefore(counter) : this.#anew(counter);
+    } catch (error) {
+      if (isErrno(error, 'EMFILE', 'ENFILE', 'ENOMEM', 'EIO')) return { [counter]: null }; // Not known is not idle.
+      throw error;
     }
   }
 
-  #count(counter: Counter, job: Job, hold: Hold, orphans: Orphans): number | null {
-    try {
-      switch (counter) {
-        case 'cpu':
-          return hold.cpuUsec(orphans);
-        case 'output':
-          return outputBytes(this.#options.outputFilesOf(job));
-        case 'io':
-          return ioBytes(hold.pids(orphans));
-        default:
-          return unreachable(counter);
-      }
-    } catch (error) {
-      if (isErrno(error, 'EMFILE', 'ENFILE', 'ENOMEM', 'EIO')) return null; // Not known is not idle.
-      throw error;
+  /** Where all CPU time is counted, a job that has used none at all has done nothing. */
+  #hasStoodStill({ cpu }: Counts): boolean {
+    return this.#hold.countsAllCpu && cpu !== undefined && cpu !== null && cpu === this.#before.cpu;
+  }
+
+  #asBefore(counter: Counter): Counts {
+    return this.#before[counter] == null ? this.#anew(counter) : { [counter]: this.#before[counter] };
+  }
+
+  #anew(counter: Counter): Counts {
+    switch (counter) {
+      case 'cpu':
+        return { cpu: this.#hold.cpuUsec(this.#orphans) };
+      case 'output':
+        return { output: outputBytes(this.#outputFiles()) };
+      case 'io':
+        return { io: ioBytes(this.#pids()) };
+      case 'talk':
+        return { talk: talkOf(this.#pids(), this.#before.talk ?? null) };
+      default:
+        return unreachable(counter);
     }
+  }
+
+  #pids(): readonly number[] {
+    this.#found ??= this.#hold.pids(this.#orphans);
+    return this.#found;
   }
 }
 
@@ -136,7 +194,7 @@ function outputBytes(files: readonly string[]): number | null {
 
 /**
  * What went through read(2), write(2) and their like, on files, pipes and sockets; not what reached a disk: a job may wait for its
- * peer. The kernel does not count recv(2) and send(2). proc_pid_io(5)
+ * peer. The kernel does not count recv(2) and send(2): see `talkOf`. proc_pid_io(5)
  */
 function ioBytes(pids: readonly number[]): number | null {
   let sum = 0;

@@ -8,11 +8,11 @@ import {
   readStat,
   signalExactly,
 } from '../linux/index.ts';
-import { type Containment, type Hold, markVariable, type SweepReport } from './containment.ts';
+import { type Containment, type Hold, markVariable, type Seen, type SweepReport } from './containment.ts';
 import { hostLimitsWithoutLeaves, limitProcesses } from './limits.ts';
 import { carriesMark, type Marker, markText } from './marks.ts';
 import type { Orphans } from './orphans.ts';
-import { peakOf } from './peaks.ts';
+import { nothingSeen, peakOf } from './peaks.ts';
 import { sweepProcesses } from './sweep.ts';
 
 /** Looks until one is undisturbed; after that somebody else gets a turn of the event loop. */
@@ -101,6 +101,8 @@ function addTree(stat: ProcessStat, found: Map<number, ProcessStat>): void {
 
 class ScanHold implements Hold {
   readonly env: Readonly<Record<string, string>>;
+  /** In ticks. */
+  readonly countsAllCpu = false;
   readonly #resources: SettledResources | null;
   readonly #mark: Mark;
   readonly #marker: Marker;
@@ -135,10 +137,12 @@ class ScanHold implements Hold {
   }
 
   /** Of the leader and what is below it: to look for orphans of every job would cost too much. */
-  peakRssBytes(): number | null {
+  seen(): Seen {
     const leader = this.#leader;
-    if (leader === null || readStat(leader.pid)?.startTicks !== leader.startTicks) return null;
-    return peakOf(aliveTree(leader.pid).map(({ pid }) => pid));
+    if (leader === null || readStat(leader.pid)?.startTicks !== leader.startTicks) return nothingSeen;
+    const stats = aliveTree(leader.pid);
+    const cpuTicks = stats.reduce((sum, stat) => sum + stat.cpuTicks, 0);
+    return { peakRssBytes: peakOf(stats.map(({ pid }) => pid)), cpuMs: (cpuTicks * usecPerTick) / 1_000 };
   }
 
   atLimits(): null {

@@ -7,6 +7,7 @@ import {
   apply,
   asksForRecord,
   type Change,
+  type CheckedJob,
   currentAttempt,
   type Decision,
   deadlineOf,
@@ -41,7 +42,7 @@ import {
   viewOf,
 } from '../../src/daemon/core/index.ts';
 import { builtInDefaults } from '../../src/daemon/core/profiles.ts';
-import { frameLimits, type JobSpec } from '../../src/protocol/index.ts';
+import { causes, frameLimits, isFinal, type JobSpec, jobStatuses } from '../../src/protocol/index.ts';
 import { refusalsOf } from '../support/listed-codes.ts';
 import { groupOf, instant } from '../support/records.ts';
 
@@ -69,7 +70,9 @@ type Command =
   | { readonly do: 'move'; readonly pick: number; readonly to: number }
   | { readonly do: 'report' | 'call'; readonly pick: number; readonly percent: number }
   | { readonly do: 'disk'; readonly shortage: string | null }
-  | { readonly do: 'resetStuck' | 'shutdown' | 'restart' | 'sampled' };
+  | { readonly do: 'retryPace'; readonly perSecond: number; readonly burst: number }
+  | { readonly do: 'sampled'; readonly cpuUsec: number }
+  | { readonly do: 'resetStuck' | 'shutdown' | 'restart' };
 type JobsVerb =
   | 'cancel'
   | 'kill'
@@ -81,23 +84,46 @@ type JobsVerb =
   | 'attached'
   | 'detached'
   | 'heartbeat';
-type ProcessVerb = 'launched' | 'failed' | 'noSpace' | 'exit0' | 'exit1' | 'strays' | 'emptied' | 'measured' | 'kept';
+type ProcessVerb =
+  | 'launched'
+  | 'failed'
+  | 'noSpace'
+  | 'exit0'
+  | 'exit1'
+  | 'killed'
+  | 'oom'
+  | 'strays'
+  | 'emptied'
+  | 'measured'
+  | 'kept';
 
+const just = <T>(value: T) => fc.constant(value);
 const ms = fc.constantFrom(1, 50, 100, 300);
 const maybe = <T>(arbitrary: fc.Arbitrary<T>) => fc.option(arbitrary, { nil: undefined, freq: 2 });
+/** What keeps most jobs from ever running, or from running for long. */
+const seldom = <T>(arbitrary: fc.Arbitrary<T>) =>
+  fc.oneof({ weight: 3, arbitrary: just(undefined) }, { weight: 1, arbitrary });
 const spec = fc
   .record({
     group: fc.oneof({ weight: 30, arbitrary: fc.constantFrom(...groups) }, { weight: 1, arbitrary: fc.constant('c') }),
     priority: maybe(fc.integer({ min: -1, max: 1 })),
-    delayMs: maybe(ms),
-    startAt: maybe(fc.integer({ min: 0, max: 3_000 }).map((wallMs) => new Date(wallMs).toISOString())),
+    delayMs: seldom(ms),
+    startAt: seldom(fc.integer({ min: 0, max: 3_000 }).map((wallMs) => new Date(wallMs).toISOString())),
     afterMode: maybe(fc.constantFrom('success' as const, 'any' as const)),
-    maxRuntimeMs: maybe(ms),
+    maxRuntimeMs: seldom(ms),
     killGraceMs: maybe(fc.option(ms)),
-    startDeadlineMs: maybe(ms),
-    leaseMs: maybe(ms),
+    startDeadlineMs: seldom(ms),
+    leaseMs: seldom(ms),
     ttlMs: maybe(fc.option(ms)),
-    idle: maybe(fc.constant({ checks: 2, intervalMs: 100 })),
+    idle: fc.record(
+      {
+        checks: fc.constantFrom(1, 1, 2),
+        intervalMs: fc.constantFrom(100, 1_000),
+        signals: fc.constant(['cpu' as const]),
+        dryRun: fc.constantFrom(false, false, false, true),
+      },
+      { requiredKeys: ['checks', 'intervalMs'] },
+    ),
     retry: maybe(
       fc.record({
         limit: fc.constantFrom(1, 2),
@@ -128,7 +154,18 @@ const verbs: JobsVerb[] = [
   'heartbeat',
 ];
 const outcomes: ProcessVerb[] = ['launched', 'launched', 'launched', 'failed', 'noSpace'];
-const ends: ProcessVerb[] = ['exit0', 'exit1', 'strays', 'emptied', 'emptied', 'measured', 'kept'];
+const ends: ProcessVerb[] = [
+  'exit0',
+  'exit1',
+  'killed',
+  'oom',
+  'strays',
+  'emptied',
+  'emptied',
+  'measured',
+  'measured',
+  'kept',
+];
 const settings = fc.oneof(
   fc.record({ parallel: fc.integer({ min: 0, max: 4 }) }),
   fc.record({ ratePerSecond: fc.constantFrom(null, 8, 16), burst: fc.constantFrom(1, 2) }),
@@ -142,7 +179,6 @@ const edit = fc.oneof(
   fc.record({ delayMs: ms }),
   fc.record({ leaseMs: fc.option(ms) }),
 );
-const just = <T>(value: T) => fc.constant(value);
 const weighed: readonly [number, fc.Arbitrary<Command>][] = [
   [8, fc.record({ do: just('submit' as const), spec, after: fc.array(pick, { maxLength: 2 }), scope: fc.nat(8) })],
   [1, fc.record({ do: just('settle' as const), spec, after: fc.array(pick, { maxLength: 2 }), scope: fc.nat(8) })],
@@ -180,12 +216,18 @@ const weighed: readonly [number, fc.Arbitrary<Command>][] = [
     }),
   ],
   [1, fc.record({ do: just('disk' as const), shortage: fc.constantFrom(null, 'Full.') })],
-  [2, just({ do: 'sampled' as const })],
-  [1, fc.record({ do: fc.constantFrom('resetStuck' as const, 'shutdown', 'restart', 'restart') })],
+  [6, fc.record({ do: just('sampled' as const), cpuUsec: fc.constantFrom(0, 0, 0, 100_000) })],
+  [
+    1,
+    fc.record({ do: just('retryPace' as const), perSecond: fc.constantFrom(1, 20, 100), burst: fc.constantFrom(1, 2) }),
+  ],
+  [2, just({ do: 'resetStuck' as const })],
+  [1, fc.record({ do: fc.constantFrom('shutdown' as const, 'restart', 'restart') })],
 ];
 const command = fc.oneof(...weighed.map(([weight, arbitrary]) => ({ weight, arbitrary })));
 const step = fc.record({
-  afterMs: fc.oneof(just(0), fc.integer({ min: 0, max: 200 }), fc.constantFrom(1_000, 10_000)),
+  /** `alarm`: when it next rings, and not a moment later. */
+  afterMs: fc.oneof(just(0), fc.integer({ min: 0, max: 200 }), fc.constantFrom(1_000, 10_000), just('alarm' as const)),
   clockJumpMs: fc.oneof(
     { weight: 20, arbitrary: just(0) },
     { weight: 1, arbitrary: fc.constantFrom(-86_400_000, 86_400_000) },
@@ -356,15 +398,22 @@ class World {
           over.set(effect.job.id, (over.get(effect.job.id) ?? 0) - 1);
           break;
         case 'sample':
-          this.sampling.push(
-            ...effect.checks.map(({ job }) => ({ jobId: job.id, attempt: currentAttempt(job).number })),
-          );
+          for (const { job } of effect.checks) {
+            const check = { jobId: job.id, attempt: currentAttempt(job).number };
+            // Most looks are over at once; others take their time.
+            if (job.id % 4 === 0) this.sampling.push(check);
+            else this.inbox.push({ type: 'sampled', samples: [this.sampleOf(check, 0)] });
+          }
           break;
         case 'countScope':
           this.inbox.push({ type: 'scopeCounted', scope: effect.scope, processesLeft: 0 });
       }
     }
     for (const [id, left] of over) assert.equal(left, 0, `job ${id}: each end is told once`);
+  }
+
+  sampleOf(check: { jobId: number; attempt: number }, cpuUsec: number): CheckedJob {
+    return { ...check, atMonoMs: this.monoMs, counts: { cpu: cpuUsec, output: 0, io: 0, talk: new Map() } };
   }
 
   /** The events of a command; `[]` where there is nothing to do it to. */
@@ -426,15 +475,13 @@ class World {
       case 'disk':
         return [{ type: 'diskChecked', shortage: one.shortage }];
       case 'resetStuck':
-        return [{ type: 'resetStuck', request, criteria: { olderThanMs: 1_000, noProgressForMs: null, group: null } }];
+        return [{ type: 'resetStuck', request, criteria: { olderThanMs: 100, noProgressForMs: null, group: null } }];
       case 'shutdown':
         return [{ type: 'shutdown' }];
+      case 'retryPace':
+        return [{ type: 'setRetryPace', perSecond: one.perSecond, burst: one.burst }];
       case 'sampled': {
-        const samples = this.sampling.map((check) => ({
-          ...check,
-          atMonoMs: this.monoMs,
-          counts: { cpu: 0, output: 0, io: 0, talk: new Map() },
-        }));
+        const samples = this.sampling.map((check) => this.sampleOf(check, one.cpuUsec));
         this.sampling = [];
         return [{ type: 'sampled', samples }];
       }
@@ -469,6 +516,15 @@ class World {
         return [
           { type: 'leaderExited', jobId, exit: { code: what === 'exit0' ? 0 : 1, signal: null }, remaining: 0, usage },
         ];
+      case 'killed':
+      case 'oom': {
+        this.processes.delete(jobId);
+        const atLimits = { oomKills: 1, oomAtOwnLimit: true, refusedForks: 0, peakMemoryBytes: null };
+        const limits = what === 'oom' ? { atLimits } : {};
+        return [
+          { type: 'leaderExited', jobId, exit: { code: null, signal: 'SIGKILL' }, remaining: 0, usage, ...limits },
+        ];
+      }
       case 'strays':
         process.stage = 'leaderless';
         return [{ type: 'leaderExited', jobId, exit: { code: 0, signal: null }, remaining: 1, usage }];
@@ -698,7 +754,7 @@ test('whatever happens: no attempt twice, no end told twice, no job stuck, no al
     fc.property(fc.array(step, { minLength: 10, maxLength: 40, size: 'max' }), (steps) => {
       const world = new World();
       for (const { afterMs, clockJumpMs, commands, fails } of steps) {
-        world.monoMs += afterMs;
+        world.monoMs = afterMs === 'alarm' ? (nextDeadline(world.state) ?? world.monoMs) : world.monoMs + afterMs;
         world.offsetMs += clockJumpMs;
         world.clockWasSet ||= clockJumpMs !== 0;
         const events: Event[] = [];
@@ -725,22 +781,7 @@ test('whatever happens: no attempt twice, no end told twice, no job stuck, no al
     assert.ok((reached.get(what) ?? 0) > 20, `control: the runs reach "${what}"`);
   const refusals = [...reached.keys()].filter((what) => what.includes(': '));
   assert.ok(refusals.length > 25, `control: the runs reach many refusals: ${refusals}`);
-  for (const what of [
-    'queued',
-    'starting',
-    'running',
-    'stopping',
-    'exit',
-    'cancel',
-    'scope',
-    'lease',
-    'max-runtime',
-    'dependency',
-    'start-deadline',
-    'supervisor-lost',
-    'spawn-error',
-    'output-limit',
-  ])
+  for (const what of [...jobStatuses.filter((status) => !isFinal(status)), ...causes])
     assert.ok((statuses.get(what) ?? 0) > 10, `control: the runs reach "${what}" often: ${[...statuses]}`);
 });
 

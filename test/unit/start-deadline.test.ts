@@ -376,12 +376,13 @@ test('10,000 jobs with start deadlines stand still and go on in a moment', (t) =
   const definitions = Array.from({ length: 10_000 }, () => definitionFrom(spec));
   queues.do({ type: 'submit', request: 1, definitions, known: new Map(), ended: new Map() });
   assert.equal(queues.state.live.size, 10_000);
-  const beginMs = performance.now();
+  const before = process.cpuUsage();
   queues.pauseGroup();
   queues.resumeGroup();
-  const tookMs = performance.now() - beginMs;
-  t.diagnostic(`${Math.round(tookMs)} ms for both`);
-  assert.ok(tookMs < 1_000, `${tookMs} ms`);
+  const { user, system } = process.cpuUsage(before); // Not the time of a machine that does other things beside.
+  const cpuMs = (user + system) / 1_000;
+  t.diagnostic(`${Math.round(cpuMs)} ms of CPU for both`);
+  assert.ok(cpuMs < 1_000, `${cpuMs} ms`);
 });
 
 describe('a job that its group froze', () => {

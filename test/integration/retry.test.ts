@@ -2,13 +2,13 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import fs from 'node:fs';
-import os from 'node:os';
 import { describe, test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Client, JobView } from '../../src/client/index.ts';
 import { CommandLine, outcomeOf } from '../support/cli.ts';
 import { DaemonUnderTest, startDaemon } from '../support/daemon.ts';
 import { compileHarm, whyNoHarm } from '../support/harm.ts';
+import { promisedMs } from '../support/promised.ts';
 import { retryStorm } from '../support/retry-storm.ts';
 import { waitFor } from '../support/wait-for.ts';
 
@@ -130,7 +130,7 @@ test('a storm of retries is spread out, and every job comes to its end', (t) =>
   retryStorm(t, { jobs: 200, perSecond: 100, burst: 20 }));
 
 /** How late a job may be ended. A machine that has more to do than it can is given time. */
-const lateMs = (os.loadavg()[0] ?? 0) > 2 * os.availableParallelism() ? 10_000 : 1_000;
+const lateMs = promisedMs(1_000);
 
 describe('the wall clock of the daemon jumps', { skip: whyNoHarm, concurrency: true }, () => {
   for (const days of [1, -1]) {

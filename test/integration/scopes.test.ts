@@ -3,22 +3,22 @@ import assert from 'node:assert/strict';
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import fs from 'node:fs';
-import os from 'node:os';
 import { describe, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import type { ScopeReport } from '../../src/protocol/index.ts';
 import { CommandLine, corral, outcomeOf } from '../support/cli.ts';
 import { startDaemon, tiers } from '../support/daemon.ts';
 import { pidsWith, sleepToken } from '../support/processes.ts';
+import { promisedMs } from '../support/promised.ts';
 import { waitFor } from '../support/wait-for.ts';
 
 const programs = (name: string) => fileURLToPath(new URL(`../programs/${name}`, import.meta.url));
 const needsPython = spawnSync('python3', ['-c', 'import pty']).status === 0 ? false : 'needs python3';
 const unknown = 'a-scope-that-never-was';
 
-/** What is promised for 200 jobs with a child each. A machine that has more to do than it can is given time. */
+/** What is promised for 200 jobs with a child each. */
 const jobs = 200;
-const withinMs = (os.loadavg()[0] ?? 0) > 2 * os.availableParallelism() ? 10_000 : 2_000;
+const withinMs = promisedMs(2_000);
 
 /** Processes that sleep so, and not those that only talk about it. */
 const sleepers = (token: string) => pidsWith(`sleep\0${token}`);

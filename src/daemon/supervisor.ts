@@ -383,7 +383,7 @@ export class Supervisor {
       const isWritten = !('jobIds' in event) || event.jobIds.every((jobId) => this.#ledger.isWritten(jobId));
       const needsRecord = changes.some(isLasting);
       const isCertain = (effect: Effect) => reachesProcesses(effect) || (!needsRecord && isWritten);
-      for (const effect of effects.filter(isCertain)) this.#tryToAct(effect);
+      this.#actOn(effects.filter(isCertain));
       if ('request' in event)
         this.#answers.reject(
           event.request,
@@ -409,7 +409,7 @@ export class Supervisor {
 
   /** What was decided is on the disk. */
   #carryOut({ changes, effects }: Entry): void {
-    for (const effect of effects) this.#tryToAct(effect);
+    this.#actOn(effects);
     this.#watchers.announce(changes);
     this.#options.onWritten(changes);
   }
@@ -470,13 +470,24 @@ export class Supervisor {
     return this.#state.live.has(jobId) ? null : this.#ledger.newest(jobId);
   }
 
+  /** What reaches processes goes first, in one go: who is told that a job stands still is to find it so. */
+  #actOn(effects: readonly Effect[]): void {
+    const actEach = (some: readonly Effect[]) => {
+      for (const effect of some) this.#tryTo(effect.type, () => this.#act(effect));
+    };
+    const reaching = effects.filter(reachesProcesses);
+    if (reaching.length > 0)
+      this.#tryTo('on many jobs', () => this.#options.processes.together(() => actEach(reaching)));
+    actEach(effects.filter((effect) => !reachesProcesses(effect)));
+  }
+
   /** What goes wrong with one job, because of what it did to its files or its cgroup, must not end the others. */
-  #tryToAct(effect: Effect): void {
+  #tryTo(what: Effect['type'] | 'on many jobs', act: () => void): void {
     try {
-      this.#act(effect);
+      act();
     } catch (error) {
       const reason = error instanceof Error ? (error.stack ?? error.message) : String(error);
-      this.#options.log.error(`effect ${effect.type} failed`, { error: reason });
+      this.#options.log.error(`effect ${what} failed`, { error: reason });
     }
   }
 

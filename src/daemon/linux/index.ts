@@ -14,6 +14,7 @@ export {
   type SignalOutcome,
   signalExactly,
   signalIf,
+  ticksNow,
 } from './processes.ts';
 export { dropBeginning } from './punch.ts';
 export {

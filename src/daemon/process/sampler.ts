@@ -1,9 +1,8 @@
 import fs from 'node:fs';
 import { isErrno, unreachable } from '../../protocol/index.ts';
 import { type CheckedJob, type Counter, currentAttempt, type IdleCheck, type Job, nextCounter } from '../core/index.ts';
-import { type ChildReaper, readProcFile } from '../linux/index.ts';
+import { readProcFile } from '../linux/index.ts';
 import type { Hold } from './containment.ts';
-import { Orphans } from './orphans.ts';
 
 /** So long the event loop is kept from everything else; what is left of a pass is done in its next turns. */
 const sliceMs = 3;
@@ -11,14 +10,10 @@ const sliceMs = 3;
 /** Jobs of which one slice tells: those that are idle are stopped in the turn that hears of it. */
 const mostPerSlice = 50;
 
-/** So old the list of orphans may be. What became one since is seen in the next look. */
-const orphansFreshMs = 100;
-
 /** How long a pass that was late is remembered. */
 const lagMemoryMs = 60_000;
 
 export interface SamplerOptions {
-  readonly reaper: ChildReaper;
   /** The clock by which it was decided when to look: samples are compared with its times. */
   readonly readMonoMs: () => number;
   /** `null`: the attempt is over. */
@@ -39,7 +34,6 @@ export class Sampler {
   readonly #options: SamplerOptions;
   #queue: IdleCheck[] = [];
   #isAtWork = false;
-  #orphans: { readonly list: Orphans; readonly atMs: number } | null = null;
   #newestLag: { readonly lagMs: number; readonly atMonoMs: number } | null = null;
 
   constructor(options: SamplerOptions) {
@@ -64,35 +58,22 @@ export class Sampler {
 
   #slice(): void {
     const startedMs = this.#options.readMonoMs();
-    const orphans = this.#orphansNow(startedMs);
     const samples: CheckedJob[] = [];
     let lagMs = 0;
     while (samples.length < mostPerSlice && this.#options.readMonoMs() - startedMs < sliceMs) {
       const check = this.#queue.shift();
       if (check === undefined) break;
-      const sample = this.#look(check, orphans);
+      const sample = this.#look(check);
       lagMs = Math.max(lagMs, sample.atMonoMs - check.dueMonoMs);
       samples.push(sample);
     }
     this.#newestLag = { lagMs, atMonoMs: startedMs };
     this.#options.onSampled(samples);
     if (this.#queue.length > 0) setImmediate(() => this.#slice());
-    else this.#endPass();
+    else this.#isAtWork = false;
   }
 
-  #endPass(): void {
-    this.#isAtWork = false;
-    this.#orphans = null;
-  }
-
-  /** To list them costs as much as to look at ten jobs, so slices that follow each other share a list. */
-  #orphansNow(nowMs: number): Orphans {
-    if (this.#orphans === null || nowMs - this.#orphans.atMs > orphansFreshMs)
-      this.#orphans = { list: new Orphans(this.#options.reaper), atMs: nowMs };
-    return this.#orphans.list;
-  }
-
-  #look(check: IdleCheck, orphans: Orphans): CheckedJob {
+  #look(check: IdleCheck): CheckedJob {
     const { job } = check;
     const atMonoMs = this.#options.readMonoMs();
     const hold = this.#options.holdOf(job.id);
@@ -101,19 +82,19 @@ export class Sampler {
       const counter = hold === null ? null : nextCounter(check, counts, atMonoMs);
       if (hold === null || counter === null)
         return { jobId: job.id, attempt: currentAttempt(job).number, atMonoMs, counts };
-      counts[counter] = this.#count(counter, job, hold, orphans);
+      counts[counter] = this.#count(counter, job, hold);
     }
   }
 
-  #count(counter: Counter, job: Job, hold: Hold, orphans: Orphans): number | null {
+  #count(counter: Counter, job: Job, hold: Hold): number | null {
     try {
       switch (counter) {
         case 'cpu':
-          return hold.cpuUsec(orphans);
+          return hold.cpuUsec();
         case 'output':
           return outputBytes(this.#options.outputFilesOf(job));
         case 'io':
-          return ioBytes(hold.pids(orphans));
+          return ioBytes(hold.pids());
         default:
           return unreachable(counter);
       }

@@ -92,7 +92,6 @@ export async function measureSampling(
   });
   const turns = new Turns();
   const options: SamplerOptions = {
-    reaper,
     readMonoMs: () => performance.now(),
     holdOf: (jobId) => {
       turns.begin();

@@ -135,20 +135,20 @@ async function main(): Promise<void> {
   });
   const holdOf = (jobId: number) => runner.holdOf(jobId);
   const sampler = new Sampler({
-    reaper,
     readMonoMs,
     holdOf,
     outputFilesOf: (job) => output.files(job),
     onSampled: (samples) => supervisor.emit({ type: 'sampled', samples }),
     onFailure: ({ id }, error) => log.error('a look at a job failed', { jobId: id, error: stackOf(error) }),
   });
-  const usage = new UsageMeter({ reaper, holdOf });
+  const usage = new UsageMeter({ holdOf });
   const supervisor: Supervisor = new Supervisor({
     store,
     processes: {
       tier: containment.tier,
       hostLimits: containment.hostLimits,
       launch: (job) => void runner.launch(job),
+      together: (act) => runner.together(act),
       terminate: (jobId) => runner.terminate(jobId),
       kill: (jobId) => runner.kill(jobId),
       signal: (jobId, signal) => runner.signal(jobId, signal),

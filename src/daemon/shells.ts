@@ -9,6 +9,8 @@ export interface ProcessShell {
   /** How it can hold jobs to the limits that they ask for. */
   readonly hostLimits: HostLimits;
   launch(job: Job): void;
+  /** What is asked of many jobs within costs less than one by one, and is done when this returns. */
+  together(act: () => void): void;
   terminate(jobId: number): void;
   kill(jobId: number): void;
   signal(jobId: number, signal: NodeJS.Signals): void;

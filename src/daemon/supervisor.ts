@@ -44,6 +44,7 @@ import {
 import {
   Alarm,
   Answers,
+  actOn,
   type Entry,
   type FactSources,
   type Hands,
@@ -53,7 +54,6 @@ import {
   Pace,
   ScopeWatchers,
   takeOver,
-  tryToAct,
   Watchers,
   withFacts,
 } from './loop/index.ts';
@@ -197,7 +197,7 @@ export class Supervisor {
       hostLimits: processes.hostLimits,
       outputBytes: (job: Job) => output.facts(job).bytes,
       removeOutput: (job: Job, attempts: readonly number[]) =>
-        tryToAct({ type: 'removeOutput', job, attempts }, this.#hands),
+        actOn([{ type: 'removeOutput', job, attempts }], this.#hands),
     };
     const { added, recovered, lost } = takeOver(this.#state, snapshot, defaultGroups, facts, now);
     store.commit([...added, ...recovered], now.wallMs);
@@ -389,7 +389,7 @@ export class Supervisor {
       const isWritten = !('jobIds' in event) || event.jobIds.every((jobId) => this.#ledger.isWritten(jobId));
       const needsRecord = changes.some(isLasting);
       const isCertain = (effect: Effect) => reachesProcesses(effect) || (!needsRecord && isWritten);
-      for (const effect of effects.filter(isCertain)) tryToAct(effect, this.#hands);
+      actOn(effects.filter(isCertain), this.#hands);
       if ('request' in event)
         this.#answers.reject(
           event.request,
@@ -415,7 +415,7 @@ export class Supervisor {
 
   /** What was decided is on the disk. */
   #carryOut({ changes, effects }: Entry): void {
-    for (const effect of effects) tryToAct(effect, this.#hands);
+    actOn(effects, this.#hands);
     this.#watchers.announce(changes);
     this.#options.onWritten(changes);
   }

@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { beginAttempt, type CheckedJob, type IdleCheck, type IdleSample } from '../../src/daemon/core/index.ts';
-import { ChildReaper } from '../../src/daemon/linux/index.ts';
 import { type Hold, Sampler } from '../../src/daemon/process/index.ts';
 import type { IdlePolicy } from '../../src/protocol/index.ts';
 import { jobOf } from '../support/records.ts';
@@ -24,7 +23,6 @@ function sampling(holds: ReadonlyMap<number, Hold>) {
   let awaited = 0;
   let done: () => void = () => {};
   const sampler = new Sampler({
-    reaper: new ChildReaper(),
     readMonoMs: () => performance.now(),
     holdOf: (jobId) => holds.get(jobId) ?? null,
     outputFilesOf: () => [],

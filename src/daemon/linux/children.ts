@@ -45,6 +45,8 @@ export class ChildReaper {
   readonly #onNodeChild = (message: unknown) => this.#leaveNodeChild((message as { process: ChildProcess }).process);
   /** Called after every batch of exits: some process of some job may have been the last. */
   onExits: () => void = () => {};
+  /** Called when a child is an adopted one no more, because it has been reaped or is libuv's: its number may soon be anybody's. */
+  onLeft: (pid: number) => void = () => {};
 
   start(): void {
     diagnostics.subscribe('child_process', this.#onNodeChild);
@@ -69,6 +71,7 @@ export class ChildReaper {
    */
   leaveToLibuv(pid: number): () => void {
     this.#libuvPids.add(pid);
+    this.onLeft(pid);
     return () => this.#libuvPids.delete(pid);
   }
 
@@ -79,9 +82,12 @@ export class ChildReaper {
     });
   }
 
-  /** Children that nobody started on purpose: orphans of jobs. Pids of zombies included. */
+  /**
+   * Children that nobody started on purpose: orphans of jobs. Pids of zombies included. The kernel hands them to the first thread
+   * of a subreaper, so the other threads need not be asked. prctl(2)
+   */
   adoptedChildren(): number[] {
-    return childrenOf('self').filter((pid) => !this.#leaders.has(pid) && !this.#libuvPids.has(pid));
+    return childrenOf(process.pid, 1).filter((pid) => !this.#leaders.has(pid) && !this.#libuvPids.has(pid));
   }
 
   #onExit(): void {
@@ -110,6 +116,7 @@ export class ChildReaper {
     const status = Buffer.alloc(4);
     const usage = Buffer.alloc(rusageBytes);
     if (wait4(pid, status, WNOHANG, usage) !== pid) return;
+    this.onLeft(pid);
     const report = this.#leaders.get(pid);
     if (report === undefined) return;
     this.#leaders.delete(pid);
@@ -133,7 +140,7 @@ function decodeExit(status: number, usage: Buffer): ChildExit {
 /**
  * Direct children of a process, over all its threads. Empty if it is gone. proc_pid_task(5)
  *
- * @param threads how many it has, where that is known: the only thread of a process need not be looked for
+ * @param threads how many it has, where that is known: the only thread of a process need not be looked for. 1 asks the first alone
  */
 export function childrenOf(pid: number | 'self', threads?: number): number[] {
   const children: number[] = [];

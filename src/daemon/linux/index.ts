@@ -15,6 +15,7 @@ export {
   type SignalOutcome,
   signalExactly,
   signalIf,
+  ticksNow,
   waitsOf,
 } from './processes.ts';
 export { dropBeginning } from './punch.ts';

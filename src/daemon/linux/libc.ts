@@ -25,6 +25,7 @@ export const socket = call('int socket(int domain, int type, int protocol)');
 export const sendto = call(
   'long sendto(int fd, const void* message, size_t length, int flags, const void* address, uint32_t address_length)',
 );
+export const clockGettime = call('int clock_gettime(int clock, void* time)');
 export const mkfifo = call('int mkfifo(const char* path, uint32_t mode)');
 export const getxattr = call('long getxattr(const char* path, const char* name, void* value, size_t size)');
 

@@ -1,6 +1,6 @@
 import fs from 'node:fs';
 import os from 'node:os';
-import { errnoName, lastErrno, pidfdOpen, pidfdSendSignal, systemError } from './libc.ts';
+import { checked, clockGettime, errnoName, lastErrno, pidfdOpen, pidfdSendSignal, systemError } from './libc.ts';
 import { ifProcessLives, readProcFile } from './proc-file.ts';
 
 /** The fields of /proc/PID/stat that tell one process from another and whose it is. proc_pid_stat(5) */
@@ -32,6 +32,15 @@ export function readStat(pid: number): ProcessStat | undefined {
     cpuTicks: Number(fields[11]) + Number(fields[12]) + Number(fields[13]) + Number(fields[14]),
     startTicks: Number(fields[19]),
   };
+}
+
+const CLOCK_BOOTTIME = 7;
+
+/** `startTicks` of a process that would start now. clock_gettime(2) */
+export function ticksNow(): number {
+  const time = Buffer.alloc(16);
+  checked('clock_gettime', clockGettime(CLOCK_BOOTTIME, time));
+  return Number(time.readBigInt64LE(0)) * 100 + Math.floor(Number(time.readBigInt64LE(8)) / 10_000_000);
 }
 
 /** A zombie whose other threads still run is alive: only its main thread has exited. */

@@ -1,6 +1,6 @@
 /** What was decided is done: the last step of the line. */
 import { CorralError, unreachable } from '../../protocol/index.ts';
-import type { Effect, Event, Waits } from '../core/index.ts';
+import { type Effect, type Event, reachesProcesses, type Waits } from '../core/index.ts';
 import type { Log, OutputShell, ProcessShell } from '../shells.ts';
 import type { Answers } from './answers.ts';
 import type { ScopeWatchers } from './scope-watchers.ts';
@@ -19,13 +19,23 @@ export interface Hands {
   readonly goOn: () => void;
 }
 
+/** What reaches processes goes first, in one go: who is told that a job stands still is to find it so. */
+export function actOn(effects: readonly Effect[], hands: Hands): void {
+  const actEach = (some: readonly Effect[]) => {
+    for (const effect of some) tryTo(effect.type, hands, () => act(effect, hands));
+  };
+  const reaching = effects.filter(reachesProcesses);
+  if (reaching.length > 0) tryTo('on many jobs', hands, () => hands.processes.together(() => actEach(reaching)));
+  actEach(effects.filter((effect) => !reachesProcesses(effect)));
+}
+
 /** What goes wrong with one job, because of what it did to its files or its cgroup, must not end the others. */
-export function tryToAct(effect: Effect, hands: Hands): void {
+function tryTo(what: Effect['type'] | 'on many jobs', { log }: Hands, work: () => void): void {
   try {
-    act(effect, hands);
+    work();
   } catch (error) {
     const reason = error instanceof Error ? (error.stack ?? error.message) : String(error);
-    hands.log.error(`effect ${effect.type} failed`, { error: reason });
+    log.error(`effect ${what} failed`, { error: reason });
   }
 }
 

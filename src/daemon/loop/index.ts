@@ -1,4 +1,4 @@
-export { type Hands, tryToAct } from './acting.ts';
+export { actOn, type Hands } from './acting.ts';
 export { Alarm } from './alarm.ts';
 export { Answers } from './answers.ts';
 export { type FactSources, noFacts, withFacts } from './facts.ts';

@@ -1,5 +1,4 @@
 import type { AtLimits, HostLimits, ProcessIdentity, SettledResources } from '../core/index.ts';
-import type { Orphans } from './orphans.ts';
 
 /** How the processes of attempts are held together. Chosen once, at start. */
 export interface Containment {
@@ -15,6 +14,11 @@ export interface Containment {
   readonly hostLimits: HostLimits;
   /** Makes room for one attempt, or one hook, before its launch. @param name no other one has, and a file may have */
   open(name: string, resources: SettledResources | null): Hold;
+  /**
+   * Asks many holds in one go. What they were asked is done when it returns, not before: where a hold has to look for its
+   * processes, one list of orphans serves all.
+   */
+  together<T>(act: () => T): T;
   /** Live processes of these jobs together, as the kernel counts them; `null` where only holds can tell. */
   countAlive(jobIds: ReadonlySet<number>): number | null;
   /** Ends everything that an earlier daemon of this state directory left behind. Call it before anything is launched. */
@@ -59,11 +63,11 @@ export interface Hold {
    * CPU time so far, in µs, as well as the tier can count it while the attempt runs; `null` where that failed. Two of these are
    * compared. Cheap: it is asked of every job again and again.
    */
-  cpuUsec(orphans: Orphans): number | null;
+  cpuUsec(): number | null;
   /** Whether `cpuUsec` grows whenever any of its processes runs, be it for a moment. */
   readonly countsAllCpu: boolean;
   /** The processes that are alive. */
-  pids(orphans: Orphans): number[];
+  pids(): number[];
   /** What can be seen of it now that its end may not tell. */
   seen(): Seen;
   /** What happened at the limits; `null` where the kernel does not count that. */

@@ -36,17 +36,13 @@ export function instanceText(instance: number): string {
   return (instance >>> 0).toString(16).padStart(8, '0');
 }
 
-/** Whether a process carries the mark: in the limit that it inherited, or in the environment that it was started with. */
-export function carriesMark(pid: number, mark: Mark): boolean {
+/**
+ * The mark that a process carries, as text: in the limit that it inherited, or, where that says nothing of this instance, in the
+ * environment that it was started with.
+ */
+export function markOf(pid: number, instance: number): string | null {
   const kernel = readMark(pid);
-  if (kernel !== null && kernel.instance === mark.instance) return kernel.launch === mark.launch;
-  return environmentMark(pid) === markText(mark);
-}
-
-/** The mark that a process carries, as text: the one that the kernel keeps goes before that of its environment. */
-export function markOf(pid: number): string | null {
-  const kernel = readMark(pid);
-  return kernel === null ? environmentMark(pid) : markText(kernel);
+  return kernel?.instance === instance ? markText(kernel) : environmentMark(pid);
 }
 
 /** Whether a process carries any mark of this instance. */

@@ -44,6 +44,8 @@ export class Runner {
   /** Of those, the ones whose leader has ended. */
   readonly #leaderless = new WeakSet<Hold>();
   readonly #peaks = new PeakWatch();
+  /** What is to be done about leaders that ended in this turn of the event loop. */
+  readonly #newEnds: (() => void)[] = [];
 
   constructor(options: RunnerOptions) {
     this.#options = options;
@@ -66,7 +68,7 @@ export class Runner {
       this.#expectEnd(job, hold, identity);
       this.#peaks.begin(job.id, () => held.seen());
       emit({ type: 'launched', jobId: job.id, leader: identity });
-      leader.ended.then((end) => this.#leaderEnded(job, held, end));
+      leader.ended.then((end) => this.#withOtherEnds(() => this.#leaderEnded(job, held, end)));
     } catch (error) {
       hold?.release();
       this.#holds.delete(job.id);
@@ -115,8 +117,14 @@ export class Runner {
 
   /** An attempt whose hold was given up was proven to be empty. Processes that cannot be counted are at least one. */
   countAlive(jobIds: readonly number[]): number {
+    const { containment } = this.#options;
     const ofHolds = () => jobIds.reduce((total, jobId) => total + (this.#countHeld(jobId) ?? 1), 0);
-    return this.#options.containment.countAlive(new Set(jobIds)) ?? ofHolds();
+    return containment.countAlive(new Set(jobIds)) ?? containment.together(ofHolds);
+  }
+
+  /** All that is asked of jobs within is done when this returns. */
+  together(act: () => void): void {
+    this.#options.containment.together(act);
   }
 
   #countHeld(jobId: number): number | null {
@@ -172,6 +180,18 @@ export class Runner {
       },
       performance.now(),
     );
+  }
+
+  /** Leaders that were reaped in one go are told of one after another: their holds are asked when all have been. */
+  #withOtherEnds(act: () => void): void {
+    this.#newEnds.push(act);
+    if (this.#newEnds.length > 1) return;
+    queueMicrotask(() => {
+      const acts = this.#newEnds.splice(0);
+      this.#options.containment.together(() => {
+        for (const one of acts) one();
+      });
+    });
   }
 
   /** Leader exit is not job exit: a setsid child keeps the leaf populated. cgroups(7) */

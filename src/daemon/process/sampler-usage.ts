@@ -1,9 +1,8 @@
 import { setTimeout as delay, setImmediate as nextTurn } from 'node:timers/promises';
 import { isErrno } from '../../protocol/index.ts';
 import type { JobUsage, ProcessFacts, ProcessUsage } from '../core/index.ts';
-import { type ChildReaper, descriptorLimit, readProcFile, readStat } from '../linux/index.ts';
+import { descriptorLimit, readProcFile, readStat } from '../linux/index.ts';
 import type { Hold } from './containment.ts';
-import { Orphans } from './orphans.ts';
 
 /** Figures that are no older than this answer the next question, too: however many ask, processes are read so often at most. */
 const freshMs = 250;
@@ -28,7 +27,6 @@ const maxCommandBytes = 300;
 const sliceMs = 3;
 
 export interface UsageMeterOptions {
-  readonly reaper: ChildReaper;
   /** `null`: the attempt is over. */
   readonly holdOf: (jobId: number) => Hold | null;
 }
@@ -63,10 +61,10 @@ export class UsageMeter {
     const stale = jobIds.filter((jobId) => nowMs - (this.#newest.get(jobId)?.atMonoMs ?? -freshMs) >= freshMs);
     const pidsOf = await this.#pids(stale);
     const figures = await this.#figures([...pidsOf.values()].flat());
-    await this.#inSlices(stale, (jobId, orphans) => {
+    await this.#inSlices(stale, (jobId) => {
       const hold = this.#options.holdOf(jobId);
       const pids = pidsOf.get(jobId) ?? [];
-      const usage = hold && usageOf(jobId, pids, figures, hold.cpuUsec(orphans), this.#newest.get(jobId));
+      const usage = hold && usageOf(jobId, pids, figures, hold.cpuUsec(), this.#newest.get(jobId));
       if (usage === null) this.#newest.delete(jobId);
       else this.#newest.set(jobId, usage);
     });
@@ -85,21 +83,19 @@ export class UsageMeter {
 
   async #pids(jobIds: readonly number[]): Promise<Map<number, number[]>> {
     const found = new Map<number, number[]>();
-    await this.#inSlices(jobIds, (jobId, orphans) => {
-      found.set(jobId, this.#options.holdOf(jobId)?.pids(orphans) ?? []);
+    await this.#inSlices(jobIds, (jobId) => {
+      found.set(jobId, this.#options.holdOf(jobId)?.pids() ?? []);
     });
     return found;
   }
 
   /** Does one thing after another, and lets the event loop do something else in between. */
-  async #inSlices<T>(items: readonly T[], each: (item: T, orphans: Orphans) => void): Promise<void> {
-    let orphans = new Orphans(this.#options.reaper);
+  async #inSlices<T>(items: readonly T[], each: (item: T) => void): Promise<void> {
     let startedMs = performance.now();
     for (const item of items) {
-      each(item, orphans);
+      each(item);
       if (performance.now() - startedMs < sliceMs) continue;
       await nextTurn();
-      orphans = new Orphans(this.#options.reaper);
       startedMs = performance.now();
     }
   }

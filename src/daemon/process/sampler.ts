@@ -9,9 +9,8 @@ import {
   type Job,
   nextCounter,
 } from '../core/index.ts';
-import { type ChildReaper, readProcFile } from '../linux/index.ts';
+import { readProcFile } from '../linux/index.ts';
 import type { Hold } from './containment.ts';
-import { Orphans } from './orphans.ts';
 import { talkOf } from './talk.ts';
 
 /** So long the event loop is kept from everything else; what is left of a pass is done in its next turns. */
@@ -20,14 +19,10 @@ const sliceMs = 3;
 /** Jobs of which one slice tells: those that are idle are stopped in the turn that hears of it. */
 const mostPerSlice = 50;
 
-/** So old the list of orphans may be. What became one since is seen in the next look. */
-const orphansFreshMs = 100;
-
 /** How long a pass that was late is remembered. */
 const lagMemoryMs = 60_000;
 
 export interface SamplerOptions {
-  readonly reaper: ChildReaper;
   /** The clock by which it was decided when to look: samples are compared with its times. */
   readonly readMonoMs: () => number;
   /** `null`: the attempt is over. */
@@ -50,7 +45,6 @@ export class Sampler {
   readonly #options: SamplerOptions;
   #queue: IdleCheck[] = [];
   #isAtWork = false;
-  #orphans: { readonly list: Orphans; readonly atMs: number } | null = null;
   #newestLag: { readonly lagMs: number; readonly atMonoMs: number } | null = null;
 
   constructor(options: SamplerOptions) {
@@ -75,49 +69,36 @@ export class Sampler {
 
   #slice(): void {
     const startedMs = this.#options.readMonoMs();
-    const orphans = this.#orphansNow(startedMs);
     const samples: CheckedJob[] = [];
     let lagMs = 0;
     while (samples.length < mostPerSlice && this.#options.readMonoMs() - startedMs < sliceMs) {
       const check = this.#queue.shift();
       if (check === undefined) break;
-      const sample = this.#look(check, orphans);
+      const sample = this.#look(check);
       lagMs = Math.max(lagMs, sample.atMonoMs - check.dueMonoMs);
       samples.push(sample);
     }
     this.#newestLag = { lagMs, atMonoMs: startedMs };
     this.#options.onSampled(samples);
     if (this.#queue.length > 0) setImmediate(() => this.#slice());
-    else this.#endPass();
+    else this.#isAtWork = false;
   }
 
-  #endPass(): void {
-    this.#isAtWork = false;
-    this.#orphans = null;
-  }
-
-  /** To list them costs as much as to look at ten jobs, so slices that follow each other share a list. */
-  #orphansNow(nowMs: number): Orphans {
-    if (this.#orphans === null || nowMs - this.#orphans.atMs > orphansFreshMs)
-      this.#orphans = { list: new Orphans(this.#options.reaper), atMs: nowMs };
-    return this.#orphans.list;
-  }
-
-  #look(check: IdleCheck, orphans: Orphans): CheckedJob {
+  #look(check: IdleCheck): CheckedJob {
     const { job } = check;
     const atMonoMs = this.#options.readMonoMs();
-    const counts = this.#countsOf(check, orphans, atMonoMs);
+    const counts = this.#countsOf(check, atMonoMs);
     return { jobId: job.id, attempt: currentAttempt(job).number, atMonoMs, counts };
   }
 
-  #countsOf(check: IdleCheck, orphans: Orphans, atMonoMs: number): Counts {
+  #countsOf(check: IdleCheck, atMonoMs: number): Counts {
     const { holdOf, outputFilesOf, onFailure } = this.#options;
     const { job } = check;
     const next = () => nextCounter(check, counts, atMonoMs);
     let counts: Counts = {};
     try {
       const hold = holdOf(job.id);
-      const look = hold && new Look(check, hold, orphans, () => outputFilesOf(job));
+      const look = hold && new Look(check, hold, () => outputFilesOf(job));
       for (let counter = next(); look !== null && counter !== null; counter = next())
         counts = { ...counts, ...look.count(counter, counts) };
     } catch (error) {
@@ -131,14 +112,12 @@ export class Sampler {
 class Look {
   readonly #before: Counts;
   readonly #hold: Hold;
-  readonly #orphans: Orphans;
   readonly #outputFiles: () => readonly string[];
   #found: number[] | null = null;
 
-  constructor({ last }: IdleCheck, hold: Hold, orphans: Orphans, outputFiles: () => readonly string[]) {
+  constructor({ last }: IdleCheck, hold: Hold, outputFiles: () => readonly string[]) {
     this.#before = last?.counts ?? {};
     this.#hold = hold;
-    this.#orphans = orphans;
     this.#outputFiles = outputFiles;
   }
 
@@ -164,7 +143,7 @@ class Look {
   #anew(counter: Counter): Counts {
     switch (counter) {
       case 'cpu':
-        return { cpu: this.#hold.cpuUsec(this.#orphans) };
+        return { cpu: this.#hold.cpuUsec() };
       case 'output':
         return { output: outputBytes(this.#outputFiles()) };
       case 'io':
@@ -177,7 +156,7 @@ class Look {
   }
 
   #pids(): readonly number[] {
-    this.#found ??= this.#hold.pids(this.#orphans);
+    this.#found ??= this.#hold.pids();
     return this.#found;
   }
 }

@@ -7,12 +7,14 @@ import {
   type ProcessStat,
   readStat,
   signalExactly,
+  ticksNow,
 } from '../linux/index.ts';
 import { type Containment, type Hold, markVariable, type Seen, type SweepReport } from './containment.ts';
 import { hostLimitsWithoutLeaves, limitProcesses } from './limits.ts';
-import { carriesMark, type Marker, markText } from './marks.ts';
-import type { Orphans } from './orphans.ts';
+import type { Marker } from './marks.ts';
+import { type Kin, Orphans } from './orphans.ts';
 import { nothingSeen, peakOf } from './peaks.ts';
+import { Rounds } from './rounds.ts';
 import { sweepProcesses } from './sweep.ts';
 
 /** Looks until one is undisturbed; after that somebody else gets a turn of the event loop. */
@@ -23,6 +25,9 @@ const usecPerTick = 10_000;
 
 /** Rounds in which new processes may turn up while a tree is being signalled; more come with the next SIGCHLD. */
 const maxRounds = 100;
+
+/** So old the list of orphans may be for a sample. What became one since is seen in the next. */
+const orphansFreshMs = 100;
 
 /**
  * Tier scan: needs nothing of the host. The daemon is a subreaper, so every process of a job is below it, either under the
@@ -37,15 +42,15 @@ export class ScanContainment implements Containment {
   readonly reason: string;
   readonly killSwitch = null;
   readonly hostLimits: HostLimits;
-  readonly #marker: Marker;
   readonly #reaper: ChildReaper;
-  readonly #draining = new Set<ScanHold>();
+  readonly #shared: Shared;
 
   constructor(reason: string, marker: Marker, reaper: ChildReaper) {
     this.reason = reason;
     this.hostLimits = hostLimitsWithoutLeaves(reason);
-    this.#marker = marker;
     this.#reaper = reaper;
+    const orphans = new Orphans(reaper, marker.instance);
+    this.#shared = { marker, orphans, rounds: new Rounds(() => orphans.list()), draining: new Set() };
     this.holes = [
       marker.isIndelible
         ? 'a process that resets its RLIMIT_RTTIME, wipes its environment, leaves its session and outlives its parents is not found until the daemon stops'
@@ -57,7 +62,11 @@ export class ScanContainment implements Containment {
   }
 
   open(_name: string, resources: SettledResources | null): Hold {
-    return new ScanHold(resources, this.#marker, this.#reaper, this.#draining);
+    return new ScanHold(resources, this.#shared);
+  }
+
+  together<T>(act: () => T): T {
+    return this.#shared.rounds.together(act);
   }
 
   countAlive(): null {
@@ -65,11 +74,16 @@ export class ScanContainment implements Containment {
   }
 
   sweep(lost: readonly ProcessIdentity[]): Promise<SweepReport> {
-    return sweepProcesses({ instance: this.#marker.instance, leaders: lost });
+    return sweepProcesses({ instance: this.#shared.marker.instance, leaders: lost });
   }
 
+  /** Only those look again of whose orphans some have come or gone, which the new list tells. */
   onExits(): void {
-    for (const hold of this.#draining) hold.lookAgain();
+    const { draining, rounds } = this.#shared;
+    if (draining.size === 0) return;
+    rounds.look(() => {
+      for (const hold of draining) if (hold.isTouched) hold.lookAgain();
+    });
   }
 
   /** What is still below the daemon belongs to no attempt that we know of, but to a job: nobody else starts processes here. */
@@ -89,14 +103,51 @@ function aliveTree(pid: number): ProcessStat[] {
   return [...(isAlive(stat) ? [stat] : []), ...childrenOf(pid).flatMap(aliveTree)];
 }
 
-/** With all below it. */
-function addTree(stat: ProcessStat, found: Map<number, ProcessStat>): void {
-  if (found.has(stat.pid)) return;
-  found.set(stat.pid, stat);
-  for (const pid of childrenOf(stat.pid, stat.threads)) {
-    const child = readStat(pid);
-    if (child !== undefined) addTree(child, found);
+/** What a look found. */
+interface Found {
+  /** Zombies included: what they have used is not their parent's yet. */
+  readonly processes: Map<number, ProcessStat>;
+  /** Were listed as its own, or as children of those, and are that no more. */
+  readonly vanished: Set<number>;
+}
+
+/**
+ * With all below it.
+ *
+ * @param isMeant tells it from a later owner of its number
+ */
+function findTree(pid: number, isMeant: (stat: ProcessStat) => boolean, found: Found): void {
+  const stat = readStat(pid);
+  if (stat === undefined || !isMeant(stat)) {
+    found.vanished.add(pid);
+    return;
   }
+  if (found.processes.has(pid)) return;
+  found.processes.set(pid, stat);
+  if (!isAlive(stat)) return; // Its children have another parent already. exit(2)
+  for (const child of childrenOf(pid, stat.threads)) findTree(child, ({ ppid }) => ppid === pid, found);
+}
+
+/** What the holds of one containment share. */
+interface Shared {
+  readonly marker: Marker;
+  readonly orphans: Orphans;
+  readonly rounds: Rounds;
+  readonly draining: Set<ScanHold>;
+}
+
+/** How a hold came to stand still. */
+interface Frozen {
+  /** Stood still already, by themselves. */
+  readonly stoppedBefore: Set<string>;
+  readonly sent: Set<string>;
+  /** Have ended, and may have left a child to the daemon that nobody has seen. */
+  readonly ended: Set<number>;
+}
+
+/** With the children that they waited for. */
+function cpuUsecOf(stats: readonly ProcessStat[]): number {
+  return stats.reduce((sum, { cpuTicks }) => sum + cpuTicks, 0) * usecPerTick;
 }
 
 class ScanHold implements Hold {
@@ -104,123 +155,134 @@ class ScanHold implements Hold {
   /** In ticks. */
   readonly countsAllCpu = false;
   readonly #resources: SettledResources | null;
+  readonly #shared: Shared;
   readonly #mark: Mark;
-  readonly #marker: Marker;
-  readonly #reaper: ChildReaper;
-  readonly #draining: Set<ScanHold>;
-  #leader: { pid: number; startTicks: number } | null = null;
+  readonly #kin: Kin;
   #killing = false;
   #onEmpty: (() => void) | null = null;
-  /** While it is frozen: its processes that stood still already, by themselves. */
-  #stoppedBefore: Set<string> | null = null;
+  #frozen: Frozen | null = null;
 
-  constructor(resources: SettledResources | null, marker: Marker, reaper: ChildReaper, draining: Set<ScanHold>) {
+  constructor(resources: SettledResources | null, shared: Shared) {
     this.#resources = resources;
-    this.#marker = marker;
-    this.#mark = marker.next();
-    this.#reaper = reaper;
-    this.#draining = draining;
-    this.env = { [markVariable]: markText(this.#mark) };
+    this.#shared = shared;
+    this.#mark = shared.marker.next();
+    this.#kin = shared.orphans.open(this.#mark);
+    this.env = { [markVariable]: this.#kin.mark };
+  }
+
+  /** Something may have changed since it last looked. */
+  get isTouched(): boolean {
+    return this.#kin.isTouched;
   }
 
   launchInside<T>(spawn: () => T): T {
-    return this.#marker.spawnMarked(this.#mark, spawn);
+    return this.#shared.marker.spawnMarked(this.#mark, spawn);
   }
 
   setLeader(pid: number, startTicks: number): void {
-    this.#leader = { pid, startTicks };
+    this.#shared.orphans.setLeader(this.#kin, pid, startTicks);
   }
 
   limit(leaderPid: number): void {
     if (this.#resources === null) return;
-    limitProcesses(this.#resources, leaderPid, () => this.#members().map(({ pid }) => pid));
+    limitProcesses(this.#resources, leaderPid, () => {
+      this.#shared.orphans.list();
+      return this.#members().map(({ pid }) => pid);
+    });
   }
 
-  /** Of the leader and what is below it: to look for orphans of every job would cost too much. */
   seen(): Seen {
-    const leader = this.#leader;
-    if (leader === null || readStat(leader.pid)?.startTicks !== leader.startTicks) return nothingSeen;
-    const stats = aliveTree(leader.pid);
-    const cpuTicks = stats.reduce((sum, stat) => sum + stat.cpuTicks, 0);
-    return { peakRssBytes: peakOf(stats.map(({ pid }) => pid)), cpuMs: (cpuTicks * usecPerTick) / 1_000 };
+    const stats = [...this.#lookBriefly().processes.values()];
+    if (stats.length === 0) return nothingSeen;
+    const alive = stats.filter(isAlive).map(({ pid }) => pid);
+    return { peakRssBytes: peakOf(alive), cpuMs: cpuUsecOf(stats) / 1_000 };
   }
 
   atLimits(): null {
     return null;
   }
 
-  /**
-   * "None" is proven by a look during which no orphan came or went: whatever is alive is below one that stood in the list from
-   * beginning to end. Zombies are reaped first; a dying parent hands its children to the daemon before it becomes one.
-   */
+  /** "None" is proven by a complete list that names neither its leader nor an orphan of its own, be it a zombie. */
   countAlive(): number | null {
-    for (let look = 0; look < maxLooks; look += 1) {
-      this.#reaper.reap();
-      const before = this.#reaper.adoptedChildren();
-      const members = this.#members(before).length;
-      if (members > 0) return members;
-      const after = this.#reaper.adoptedChildren();
-      const isSettled = before.length === after.length && before.every((pid, index) => pid === after[index]);
-      if (isSettled && !before.some(isZombie)) return 0;
-    }
-    return null;
+    const { rounds, orphans } = this.#shared;
+    return rounds.look(() => {
+      for (let look = 0; look < maxLooks; look += 1) {
+        if (look > 0) orphans.list();
+        const found = this.#look();
+        const alive = aliveOf(found).length;
+        if (alive > 0) return alive;
+        if (orphans.isComplete && found.processes.size === 0 && this.#kin.orphans.size === 0) return 0;
+      }
+      return null;
+    });
   }
 
   /** While it is frozen, SIGSTOP and SIGCONT say what will be once it is thawed, as in tier cgroup. */
   signalAll(signal: NodeJS.Signals): void {
-    const stopped = this.#stoppedBefore;
-    if (stopped === null) this.#signalToFixpoint(signal);
+    const stopped = this.#frozen?.stoppedBefore;
+    if (stopped === undefined) this.#signalToFixpoint(signal);
     else if (signal === 'SIGCONT') stopped.clear();
-    else if (signal === 'SIGSTOP') for (const stat of this.#members()) stopped.add(identity(stat));
+    else if (signal === 'SIGSTOP') this.#forEach((stat) => stopped.add(identity(stat)));
     else this.#signalToFixpoint(signal);
   }
 
   /**
-   * SIGSTOP to all that do not stand still, until a look finds none that has not had it: a member that had not may have forked,
-   * or continued another. One that has it runs no more, even if its state does not show that yet.
+   * SIGSTOP to all that do not stand still, until a look finds none that has not had it, and none that has ended: a member that
+   * had not may have forked, or continued another. One that has it runs no more, even if its state does not show that yet.
    */
   freeze(): void {
-    const sent = new Set<string>();
-    this.#stoppedBefore ??= new Set();
-    for (let round = 0, isNews = true; isNews && round < maxRounds; round += 1) {
-      isNews = false;
-      for (const stat of this.#members()) {
-        const id = identity(stat);
-        if (isStopped(stat)) {
-          if (!sent.has(id)) this.#stoppedBefore.add(id);
-          continue;
-        }
-        isNews ||= !sent.has(id);
+    this.#frozen ??= { stoppedBefore: new Set(), sent: new Set(), ended: new Set() };
+    const frozen = this.#frozen;
+    // Thawed in the same go, it is not to be stopped by the last rounds of this.
+    const again = () => this.#frozen === frozen && this.#stopAll(frozen);
+    this.#shared.rounds.untilNothingIsNew({ first: again, again });
+  }
+
+  #stopAll({ stoppedBefore, sent, ended }: Frozen): boolean {
+    const before = sent.size + ended.size;
+    const { processes, vanished } = this.#look();
+    for (const pid of vanished) ended.add(pid);
+    for (const stat of processes.values()) {
+      const id = identity(stat);
+      if (!isAlive(stat)) ended.add(stat.pid);
+      else if (!isStopped(stat)) {
         sent.add(id);
         signalExactly(stat, 'SIGSTOP');
-      }
+      } else if (!sent.has(id)) stoppedBefore.add(id);
     }
+    return sent.size + ended.size > before;
   }
 
   thaw(): void {
-    const stopped = this.#stoppedBefore;
-    this.#stoppedBefore = null;
-    if (stopped === null) return;
-    for (const stat of this.#members()) if (!stopped.has(identity(stat))) signalExactly(stat, 'SIGCONT');
+    const stopped = this.#frozen?.stoppedBefore;
+    this.#frozen = null;
+    if (stopped === undefined) return;
+    this.#forEach((stat) => {
+      if (!stopped.has(identity(stat))) signalExactly(stat, 'SIGCONT');
+    });
   }
 
   /** From here on every process that turns up is killed, until the attempt is over. */
   killAll(): void {
     this.#killing = true;
-    this.#draining.add(this);
+    this.#shared.draining.add(this);
     this.#signalToFixpoint('SIGKILL');
   }
 
   whenEmpty(callback: () => void): void {
     this.#onEmpty = callback;
-    this.#draining.add(this);
+    this.#shared.draining.add(this);
     this.lookAgain();
   }
 
   /** The last process of an attempt to die is always a child of the daemon, so a SIGCHLD comes for it. */
   lookAgain(): void {
+    this.#kin.isTouched = false;
     if (this.#killing) this.#signalToFixpoint('SIGKILL');
-    if (this.#onEmpty === null || this.countAlive() !== 0) return;
+    if (this.#onEmpty === null) return;
+    const alive = this.countAlive();
+    this.#kin.isTouched ||= alive === null;
+    if (alive !== 0) return;
     const callback = this.#onEmpty;
     this.#onEmpty = null;
     callback();
@@ -235,82 +297,75 @@ class ScanHold implements Hold {
    * What the living ones have used, with the children that they waited for. The time of an orphan goes with it: whoever comes
    * and goes between two looks, and has no parent that waits for it, is not seen.
    */
-  cpuUsec(orphans: Orphans): number | null {
-    const stats = this.#family(orphans);
-    return stats.length === 0 ? null : stats.reduce((sum, { cpuTicks }) => sum + cpuTicks, 0) * usecPerTick;
+  cpuUsec(): number | null {
+    const stats = [...this.#lookBriefly().processes.values()];
+    return stats.length === 0 ? null : cpuUsecOf(stats);
   }
 
-  pids(orphans: Orphans): number[] {
-    return this.#family(orphans)
-      .filter(isAlive)
-      .map(({ pid }) => pid);
+  pids(): number[] {
+    return aliveOf(this.#lookBriefly()).map(({ pid }) => pid);
   }
 
   release(): void {
     this.#onEmpty = null;
-    this.#draining.delete(this);
+    this.#shared.draining.delete(this);
+    this.#shared.orphans.close(this.#kin);
   }
 
-  /** Its processes, zombies included: what they have used is not their parent's yet. */
-  #family(orphans: Orphans): ProcessStat[] {
-    const leader = this.#leader === null ? undefined : readStat(this.#leader.pid);
-    const isLeader = leader !== undefined && leader.startTicks === this.#leader?.startTicks;
-    const family = new Map<number, ProcessStat>();
-    for (const root of [...(isLeader ? [leader] : []), ...orphans.of(this.#leader?.pid, this.#mark)])
-      addTree(root, family);
-    return [...family.values()];
-  }
-
+  /**
+   * Each gets it once, and so does each that is forked meanwhile. In the last rounds, which may be a while later, only SIGKILL is
+   * for whoever turns up: what a handler of another signal starts is not meant.
+   */
   #signalToFixpoint(signal: NodeJS.Signals): void {
-    // Where many jobs are ended in one turn, each would look through the zombies of all those before it.
-    this.#reaper.reap();
     const sent = new Set<string>();
-    this.#reaper.reap(); // Or each of many jobs that are ended in one turn would look at all zombies of those before it.
-    for (let round = 0; round < maxRounds; round += 1) {
-      const fresh = this.#members().filter((stat) => !sent.has(identity(stat)));
-      if (fresh.length === 0) return;
+    const begunTicks = ticksNow();
+    const sendToFresh = (isMeant: (stat: ProcessStat) => boolean) => {
+      const fresh = this.#members().filter((stat) => !sent.has(identity(stat)) && isMeant(stat));
       for (const stat of fresh) {
         sent.add(identity(stat));
         signalExactly(stat, signal);
       }
-    }
+      return fresh.length > 0;
+    };
+    const isOlder = ({ startTicks }: ProcessStat) => startTicks < begunTicks;
+    this.#shared.rounds.untilNothingIsNew({
+      first: () => {
+        for (let round = 0; round < maxRounds && sendToFresh(() => true); round += 1);
+      },
+      again: () => sendToFresh(signal === 'SIGKILL' ? () => true : isOlder),
+    });
   }
 
-  /** Every live process of the attempt: those below its leader, and the orphans that are its own with all below them. */
-  #members(adopted = this.#reaper.adoptedChildren()): ProcessStat[] {
-    const members: ProcessStat[] = [];
-    const leader = this.#leader === null ? undefined : readStat(this.#leader.pid);
-    if (leader !== undefined && leader.startTicks === this.#leader?.startTicks) this.#collect(leader, true, members);
-    for (const pid of adopted) {
-      const stat = readStat(pid);
-      if (stat !== undefined) this.#collect(stat, false, members);
-    }
-    return members;
+  #forEach(act: (stat: ProcessStat) => void): void {
+    this.#shared.rounds.look(() => {
+      for (const stat of this.#members()) act(stat);
+    });
   }
 
-  #collect(stat: ProcessStat, parentBelongs: boolean, members: ProcessStat[]): void {
-    if (!isAlive(stat)) return; // Its children have another parent already. exit(2)
-    const belongs = parentBelongs || this.#isOurs(stat);
-    if (belongs) members.push(stat);
-    for (const pid of childrenOf(stat.pid)) {
-      const child = readStat(pid);
-      if (child !== undefined) this.#collect(child, belongs, members);
-    }
+  /** Every live process of the attempt. */
+  #members(): ProcessStat[] {
+    return aliveOf(this.#look());
   }
 
-  /**
-   * Asked only of processes below the daemon, so a session or group with the leader's number is the leader's: the number
-   * stays taken as long as anything is in it. setsid(2)
-   */
-  #isOurs(stat: ProcessStat): boolean {
-    const leader = this.#leader?.pid;
-    return stat.session === leader || stat.pgrp === leader || carriesMark(stat.pid, this.#mark);
+  /** For a sample: what became an orphan a moment ago may be missing. */
+  #lookBriefly(): Found {
+    this.#shared.orphans.listWithin(orphansFreshMs);
+    return this.#look();
+  }
+
+  /** Those below its leader, and the orphans that are its own with all below them. */
+  #look(): Found {
+    const found: Found = { processes: new Map(), vanished: new Set() };
+    const { leader, orphans, belowUnknown } = this.#kin;
+    for (const { pid, startTicks } of [...(leader === null ? [] : [leader]), ...belowUnknown])
+      findTree(pid, (stat) => stat.startTicks === startTicks, found);
+    for (const pid of orphans) findTree(pid, ({ ppid }) => ppid === process.pid, found);
+    return found;
   }
 }
 
-function isZombie(pid: number): boolean {
-  const stat = readStat(pid);
-  return stat === undefined || !isAlive(stat);
+function aliveOf({ processes }: Found): ProcessStat[] {
+  return [...processes.values()].filter(isAlive);
 }
 
 /** By a signal, or by a debugger. proc_pid_stat(5) */

@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
 import net from 'node:net';
 import { type TestContext, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import type { Client, EventView, JobRequest, JobView } from '../../src/client/index.ts';
 import { startDaemon, tiers } from '../support/daemon.ts';
+import { whyNoPython } from '../support/python.ts';
 import { waitFor } from '../support/wait-for.ts';
 
 /** `stream`'s rule, forty times as fast. What a program needs to start is more than a millicore of so short a time. */
@@ -191,20 +191,9 @@ const talkCases = (peers: Peers): (Case & { idle?: JobRequest['idle'] })[] => {
   ];
 };
 
-function whyNoPython(): string | false {
-  try {
-    execFileSync('python3', ['--version'], { stdio: 'ignore' });
-    return false;
-  } catch (error) {
-    if (error instanceof Error && 'code' in error && error.code === 'ENOENT')
-      return 'there is no python3 for a program that uses recv(2)';
-    throw error;
-  }
-}
-
 for (const { tier, skip } of tiers) {
   test(`a job that waits on a socket while its peer works is not idle for profile default; tier ${tier}`, {
-    skip: skip || whyNoPython(),
+    skip: skip || whyNoPython,
   }, async (t) => {
     const { client, daemon } = await startDaemon(t, { tier, parallel: 100 });
     const peers = {

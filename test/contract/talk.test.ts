@@ -5,7 +5,8 @@ import fs from 'node:fs';
 import net from 'node:net';
 import { type TestContext, test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
-import { connectionsOf, waitsOf } from '../../src/daemon/linux/index.ts';
+import { connectionsOf, descriptorLimit, waitsOf } from '../../src/daemon/linux/index.ts';
+import { whyNoPython } from '../support/python.ts';
 import { waitFor } from '../support/wait-for.ts';
 
 const nobody: ReadonlySet<number> = new Set();
@@ -91,6 +92,21 @@ test('a process with more descriptors than there may be reads is not known, and 
   assert.equal(connectionsOf(pid, nobody, { left: descriptors - 1 }), null);
   assert.deepEqual(connectionsOf(0x7fff_fff0, nobody, enough()), { bytes: 0, uncounted: 0 });
   assert.equal(waitsOf(0x7fff_fff0, enough()), undefined);
+});
+
+const whyNotMany = descriptorLimit() > 5_000 ? whyNoPython : 'a process may not have so many descriptors here';
+test('one that has room for so many that to list them would take long is not known either', {
+  skip: whyNotMany,
+}, async (t) => {
+  const program = `import os, time; os.dup2(0, int(os.sys.argv[1])); print(flush=True); time.sleep(60)`;
+  const withDescriptor = async (fd: string) => {
+    const child = spawn('python3', ['-c', program, fd], { stdio: ['ignore', 'pipe', 'ignore'] });
+    const pid = await started(t, child);
+    await once(child.stdout, 'data');
+    return connectionsOf(pid, new Set([process.pid]), enough());
+  };
+  assert.equal(await withDescriptor('5000'), null);
+  assert.deepEqual(await withDescriptor('500'), { bytes: 0, uncounted: 0 });
 });
 
 test('a process that waits and goes on is seen, in whichever of its threads; one that only waits is not', async (t) => {

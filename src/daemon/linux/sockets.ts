@@ -1,7 +1,7 @@
 import fs from 'node:fs';
 import { peerCredentials } from './host.ts';
 import { errnoName, getpeername, getsockopt, lastErrno, pidfdGetfd, pidfdOpen, systemError } from './libc.ts';
-import { ifProcessLives } from './proc-file.ts';
+import { ifProcessLives, readProcFile } from './proc-file.ts';
 import type { ReadBudget } from './processes.ts';
 
 const SOL_SOCKET = 1;
@@ -30,6 +30,9 @@ export interface Connections {
   /** How many there are of other kinds, of which the kernel does not tell. */
   readonly uncounted: number;
 }
+
+/** To list so many descriptors takes some milliseconds. */
+const mostTableSize = 4_096;
 
 const none: Connections = { bytes: 0, uncounted: 0 };
 
@@ -76,26 +79,22 @@ function hasGone(call: string, ...codes: readonly string[]): boolean {
   throw systemError(call);
 }
 
-/** Its descriptors that are sockets. Read bit by bit: a process may have a million. proc_pid_fd(5) */
+/** Its descriptors that are sockets; `null` where they are too many, or not for us to see. proc_pid_fd(5) */
 function socketsOf(pid: number, budget: ReadBudget): number[] | null {
-  const folder = ifProcessLives(() => fs.opendirSync(`/proc/${pid}/fd`));
-  if (folder === undefined) return fs.existsSync(`/proc/${pid}`) ? null : [];
-  const sockets: number[] = [];
-  try {
-    for (let entry = nextIn(folder); entry !== null; entry = nextIn(folder)) {
-      budget.left -= 1;
-      if (budget.left < 0) return null;
-      const target = ifProcessLives(() => fs.readlinkSync(`/proc/${pid}/fd/${entry}`));
-      if (target?.startsWith('socket:')) sockets.push(Number(entry));
-    }
-    return sockets;
-  } finally {
-    folder.closeSync();
-  }
+  if (tableSize(pid) > mostTableSize) return null;
+  const descriptors = ifProcessLives(() => fs.readdirSync(`/proc/${pid}/fd`));
+  if (descriptors === undefined) return fs.existsSync(`/proc/${pid}`) ? null : [];
+  budget.left -= descriptors.length;
+  if (budget.left < 0) return null;
+  return descriptors.map(Number).filter((fd) => {
+    const target = ifProcessLives(() => fs.readlinkSync(`/proc/${pid}/fd/${fd}`));
+    return target?.startsWith('socket:') ?? false;
+  });
 }
 
-function nextIn(folder: fs.Dir): string | null {
-  return ifProcessLives(() => folder.readSync())?.name ?? null;
+/** How many descriptors it has room for. That is more than it has, and told at once, while to list a million takes long. */
+function tableSize(pid: number): number {
+  return Number(/^FDSize:\t(\d+)$/m.exec(readProcFile(`/proc/${pid}/status`) ?? '')?.[1] ?? 0);
 }
 
 /** The peer of a pair of sockets is whoever made the pair. unix(7), SO_PEERCRED */

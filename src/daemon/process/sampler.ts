@@ -55,7 +55,7 @@ export class Sampler {
     this.#queue.push(...checks);
     if (this.#isAtWork) return;
     this.#isAtWork = true;
-    this.#slice();
+    this.#sliceNext(); // To decide what is due took its own time of this turn.
   }
 
   /** How late the newest pass was, within the last minute, or the one under way is by now. */
@@ -80,8 +80,12 @@ export class Sampler {
     }
     this.#newestLag = { lagMs, atMonoMs: startedMs };
     this.#options.onSampled(samples);
-    if (this.#queue.length > 0) setImmediate(() => this.#slice());
+    if (this.#queue.length > 0) this.#sliceNext();
     else this.#isAtWork = false;
+  }
+
+  #sliceNext(): void {
+    setImmediate(() => this.#slice());
   }
 
   #look(check: IdleCheck): CheckedJob {

@@ -34,8 +34,8 @@ for (const { tier, skip } of tiers) {
       `median ${overheadMs.toFixed(2)} ms: ${median(waited).toFixed(2)} ms less ${median(bare).toFixed(2)} ms of a bare process, over ${rounds} jobs; the machine is ${Math.round(100 * idle)} % idle`,
     );
     // Mostly asleep, this test leaves a quiet machine idle. On one that is busy with something else, every hand-over between
-    // processes waits for a time slice, which is nobody's doing here.
-    const limitMs = idle > 0.3 ? 5 : 20;
+    // processes waits for a time slice, which is nobody's doing here; a result that is polled for would still show.
+    const limitMs = idle > 0.3 ? 5 : 60;
     assert.ok(overheadMs <= limitMs, `median overhead ${overheadMs} ms, limit ${limitMs} ms`);
     assert.ok(median(bare) > 0, 'control: the clock of the processes and ours agree');
   });

@@ -150,10 +150,11 @@ describe('the wall clock of the daemon jumps', { skip: whyNoHarm, concurrency: t
         retry: { limit: 1, delayMs: lastsMs, jitter: 0 },
       });
       const leased = await client.submit({ command: ['sleep', '60'], leaseMs: 60_000, idle: { intervalMs: 60_000 } });
-      // One check is enough to end it: what it used, taken over the time by which the clock has jumped, would be nothing.
+      // One check is enough to end it: what it used, taken over the time by which the clock has jumped, would be nothing. A second is
+      // long enough for a busy machine to let it have its 4 ms.
       const busy = await client.submit({
         shell: 'while :; do :; done',
-        idle: { checks: 1, intervalMs: 300, signals: ['cpu'] },
+        idle: { checks: 1, intervalMs: 1_000, signals: ['cpu'] },
       });
       const patient = await client.submit({ command: ['true'], delayMs: 60_000, startDeadlineMs: 90_000 });
       const kept = await client.submit({ command: ['true'], ttlMs: 60_000 });

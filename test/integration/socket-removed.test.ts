@@ -2,9 +2,9 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import fs from 'node:fs';
-import { test } from 'node:test';
+import { type TestContext, test } from 'node:test';
 import { CorralError, connect } from '../../src/client/index.ts';
-import { spawnDaemon, startDaemon } from '../support/daemon.ts';
+import { type DaemonUnderTest, spawnDaemon, startDaemon } from '../support/daemon.ts';
 import { waitFor } from '../support/wait-for.ts';
 
 /** Between bind(2) and listen(2) there is a socket that refuses. */
@@ -48,7 +48,7 @@ test('a runtime folder that is removed with socket and lock comes back, private 
 
 test('a daemon that took the path meanwhile keeps it, also when the first one stops; once it has gone, the first is back', async (t) => {
   const { daemon, client } = await startDaemon(t);
-  const { daemon: second } = await takeOver(t, daemon.socket);
+  const second = await takeOver(t, daemon);
   const reached = async () => {
     const there = await connect({ socket: daemon.socket });
     const { pid } = await there.status();
@@ -65,15 +65,20 @@ test('a daemon that took the path meanwhile keeps it, also when the first one st
     ),
   );
 
-  const { daemon: third } = await takeOver(t, daemon.socket);
+  const third = await takeOver(t, daemon);
   client.close();
   await daemon.signal('SIGTERM');
   assert.equal(await reached(), third.pid);
 });
 
-/** Removes socket and lock, and starts a daemon of another state directory before the first one has noticed. */
-function takeOver(t: Parameters<typeof startDaemon>[0], socket: string) {
-  fs.rmSync(socket, { force: true });
-  fs.rmSync(`${socket}.lock`, { force: true });
-  return startDaemon(t, { env: { CORRAL_SOCKET: socket } });
+/** Removes socket and lock, and starts a daemon of another state directory before the first one, which stands still meanwhile, can notice. */
+async function takeOver(t: TestContext, { pid, socket }: DaemonUnderTest): Promise<DaemonUnderTest> {
+  process.kill(pid, 'SIGSTOP');
+  try {
+    fs.rmSync(socket, { force: true });
+    fs.rmSync(`${socket}.lock`, { force: true });
+    return (await startDaemon(t, { env: { CORRAL_SOCKET: socket } })).daemon;
+  } finally {
+    process.kill(pid, 'SIGCONT');
+  }
 }

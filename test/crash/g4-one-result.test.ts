@@ -5,7 +5,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { JobView } from '../../src/client/index.ts';
 import { startDaemon, tiers } from '../support/daemon.ts';
 
-const kills = 8;
+const kills = 5;
 const jobsOfEachKind = 60;
 
 for (const { tier, skip } of tiers) {

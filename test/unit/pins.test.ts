@@ -105,7 +105,7 @@ const loose: { name: string; files: PinnedFiles; says: string }[] = [
   },
   {
     name: 'a package that says where it came from',
-    files: locked('node_modules/koffi', { resolved: 'https://registry.npmjs.org/koffi/-/koffi-3.3.4.tgz' }),
+    files: locked('node_modules/koffi', { resolved: 'https://registry.example.com/koffi/-/koffi-3.3.4.tgz' }),
     says: 'says where node_modules/koffi was fetched from',
   },
   {

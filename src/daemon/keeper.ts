@@ -10,19 +10,12 @@ import type { Store } from './store/index.ts';
 /** Jobs that are deleted in one turn of the loop. */
 const pieceJobs = 50;
 
-export interface KeepingLimits {
-  /** Ended jobs. `null`: as many as there are. */
-  readonly maxJobs: number | null;
-  /** Output of all jobs together. `null`: as much as there is. */
-  readonly maxOutputBytes: number | null;
-}
-
 export interface KeeperOptions {
-  readonly store: Pick<Store, 'listExpired' | 'listJobIds' | 'countJobs' | 'oldestWithOutput' | 'retainedOutputBytes'>;
-  /** Asked at each look: the configuration may change. */
-  readonly limits: () => KeepingLimits;
-  /** What the output of jobs that have not ended takes. */
-  readonly liveOutputBytes: () => number;
+  readonly store: Pick<Store, 'listExpired' | 'listJobIds' | 'countJobs' | 'oldestWithOutput'>;
+  /** Most jobs that have ended; `null`: as many as there are. Asked at each look: the configuration may change. */
+  readonly maxJobs: () => number | null;
+  /** By how much all output together is beyond its limit; 0: it is not. */
+  readonly outputBeyondBytes: () => number;
   readonly steadyWallMs: () => number;
   readonly remove: (jobIds: readonly number[]) => Promise<BulkReport>;
   /** Deletes earlier attempts of jobs that have not ended, until so much is free. */
@@ -63,32 +56,26 @@ export class Keeper {
   }
 
   #due(): number[] {
-    const { store, limits, steadyWallMs } = this.#options;
+    const { store, maxJobs: mostJobs, outputBeyondBytes, steadyWallMs } = this.#options;
     const expired = store.listExpired(steadyWallMs(), pieceJobs);
     if (expired.length > 0) return expired;
-    const { maxJobs } = limits();
+    const maxJobs = mostJobs();
     const counts = store.countJobs();
     const ended = finalStatuses.reduce((sum, status) => sum + counts[status], 0);
     const tooMany = maxJobs === null ? 0 : ended - maxJobs;
     if (tooMany > 0) return this.#oldest(Math.min(tooMany, pieceJobs));
     // One by one: the next may be enough.
-    const oldest = this.#outputBeyond() > 0 ? store.oldestWithOutput() : null;
+    const oldest = outputBeyondBytes() > 0 ? store.oldestWithOutput() : null;
     return oldest === null ? [] : [oldest];
   }
 
   /** Nothing that has ended is left to delete for it. */
   async #holdLiveOutput(): Promise<void> {
-    const bytes = this.#outputBeyond();
-    if (bytes <= 0) return;
-    const { freedBytes } = await this.#options.forgetEarlier(bytes);
-    if (freedBytes < bytes) this.#options.giveWay(bytes - freedBytes);
-  }
-
-  /** By how much all output together is beyond its limit. */
-  #outputBeyond(): number {
-    const { store, limits, liveOutputBytes } = this.#options;
-    const { maxOutputBytes } = limits();
-    return maxOutputBytes === null ? 0 : store.retainedOutputBytes() + liveOutputBytes() - maxOutputBytes;
+    const { outputBeyondBytes, forgetEarlier, giveWay } = this.#options;
+    const bytes = outputBeyondBytes();
+    if (bytes === 0) return;
+    const { freedBytes } = await forgetEarlier(bytes);
+    if (freedBytes < bytes) giveWay(bytes - freedBytes);
   }
 
   #oldest(limit: number): number[] {

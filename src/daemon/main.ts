@@ -1,6 +1,6 @@
 /** The composition root: builds the shells, puts them together, starts the loop. */
 import fs from 'node:fs';
-import { CorralError, errorTable, type GroupView, isErrno, version } from '../protocol/index.ts';
+import { CorralError, errorTable, type GroupView, isErrno, stackOf, version } from '../protocol/index.ts';
 import { ConfigWatch, LiveConfig } from './config/index.ts';
 import { assessHealth, currentAttempt, describeHookFailure, hookCalls, unenforcedCaps, viewOf } from './core/index.ts';
 import { connectionsWithin, startIpcServer } from './ipc/index.ts';
@@ -183,8 +183,8 @@ async function main(): Promise<void> {
   });
   const keeper = new Keeper({
     store,
-    limits: () => liveConfig.current.keeping,
-    liveOutputBytes: () => watch.liveBytes,
+    maxJobs: () => liveConfig.current.keeping.maxJobs,
+    outputBeyondBytes: () => watch.beyondBytes(),
     steadyWallMs: () => clock().steadyWallMs,
     remove: (jobIds) => supervisor.ask({ type: 'remove', jobIds }),
     forgetEarlier: (bytes) => supervisor.ask({ type: 'forgetEarlier', bytes }),
@@ -376,10 +376,6 @@ function dieLoudly(log: OwnLog): void {
   };
   process.on('uncaughtException', die);
   process.on('unhandledRejection', die);
-}
-
-function stackOf(error: unknown): string {
-  return error instanceof Error ? (error.stack ?? error.message) : String(error);
 }
 
 /** What is no better at the next try has a code of its own, for the service manager: EX_CONFIG of sysexits(3). */

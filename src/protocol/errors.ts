@@ -131,3 +131,8 @@ export function isErrno(error: unknown, ...codes: readonly string[]): error is N
 export function unreachable(value: never): never {
   throw new Error(`unreachable: ${JSON.stringify(value)}`);
 }
+
+/** What a log says of an error that nobody foresaw. */
+export function stackOf(error: unknown): string {
+  return error instanceof Error ? (error.stack ?? error.message) : String(error);
+}

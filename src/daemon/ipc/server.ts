@@ -9,6 +9,7 @@ import {
   type PartialFrame,
   type RpcResponse,
   rpcError,
+  stackOf,
   stoppingEvent,
 } from '../../protocol/index.ts';
 import type { Backend } from './backend.ts';
@@ -179,7 +180,7 @@ export function startIpcServer(options: IpcServerOptions): Promise<IpcServer> {
     const call = { backend, signal: connection.closed.signal };
     void dispatch(data, bytes, connection.session, call, (error, method) => {
       log.error(`method ${method} failed`, {
-        error: error instanceof Error ? (error.stack ?? error.message) : String(error),
+        error: stackOf(error),
       });
     }).then((response) => send(socket, response));
   }

@@ -27,5 +27,5 @@ export {
   niceProcess,
   niceSession,
 } from './resources.ts';
-export { type Connections, connectionsOf } from './sockets.ts';
+export { connectionsOf } from './sockets.ts';
 export { type SpawnRequest, spawnSession } from './spawn.ts';

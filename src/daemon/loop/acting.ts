@@ -1,5 +1,5 @@
 /** What was decided is done: the last step of the line. */
-import { CorralError, unreachable } from '../../protocol/index.ts';
+import { CorralError, stackOf, unreachable } from '../../protocol/index.ts';
 import { type Effect, type Event, reachesProcesses, type Waits } from '../core/index.ts';
 import type { Log, OutputShell, ProcessShell } from '../shells.ts';
 import type { Answers } from './answers.ts';
@@ -34,8 +34,7 @@ function tryTo(what: Effect['type'] | 'on many jobs', { log }: Hands, work: () =
   try {
     work();
   } catch (error) {
-    const reason = error instanceof Error ? (error.stack ?? error.message) : String(error);
-    log.error(`effect ${what} failed`, { error: reason });
+    log.error(`effect ${what} failed`, { error: stackOf(error) });
   }
 }
 

@@ -39,9 +39,14 @@ export class OutputWatch {
     this.#options = options;
   }
 
-  /** What the output of running attempts took when they were looked at last. */
-  get liveBytes(): number {
-    let sum = 0;
+  /** By how much all output together is beyond its limit, as far as running attempts were when they were looked at last; 0: it is not. */
+  beyondBytes(): number {
+    const maxBytes = this.#options.total.maxBytes();
+    return maxBytes === null ? 0 : Math.max(0, this.#allBytes() - maxBytes);
+  }
+
+  #allBytes(): number {
+    let sum = this.#options.total.retainedBytes();
     for (const { bytes } of this.#watched.values()) sum += bytes;
     return sum;
   }
@@ -49,7 +54,7 @@ export class OutputWatch {
   /** What the output of all jobs takes, of ended ones too, and for how long that has been too much. */
   facts(nowMs: number): Pick<VitalFacts, 'outputBytes' | 'outputLimitBytes' | 'outputBeyondMs'> {
     return {
-      outputBytes: this.liveBytes + this.#options.total.retainedBytes(),
+      outputBytes: this.#allBytes(),
       outputLimitBytes: this.#options.total.maxBytes(),
       outputBeyondMs: this.#beyondSinceMs === null ? null : nowMs - this.#beyondSinceMs,
     };
@@ -82,9 +87,7 @@ export class OutputWatch {
       if (leftBytes < 0 || wasCut)
         emit({ type: 'outputMeasured', jobId: job.id, attempt, size, onDisk, totalLeavesBytes: null });
     }
-    const { outputBytes, outputLimitBytes } = this.facts(nowMs);
-    const isBeyond = outputLimitBytes !== null && outputBytes > outputLimitBytes;
-    this.#beyondSinceMs = isBeyond ? (this.#beyondSinceMs ?? nowMs) : null;
+    this.#beyondSinceMs = this.beyondBytes() > 0 ? (this.#beyondSinceMs ?? nowMs) : null;
   }
 
   /** All output together is so much beyond its limit, and nothing else is left to delete: the largest of the running ones gives way. */
